@@ -1,0 +1,179 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// ErrMalformed is wrapped by every decoding error of this package.
+var ErrMalformed = errors.New("malformed")
+
+// MaxNameBytes bounds a member's name.
+const MaxNameBytes = 64
+
+// maxConfigurationVoters bounds what a decoder accepts.
+const maxConfigurationVoters = 1024
+
+// AppendConfiguration appends the data of a KindConfig entry to dst.
+func AppendConfiguration(dst []byte, c Configuration) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(c.Voters)))
+	for _, v := range c.Voters {
+		dst = AppendVoter(dst, v)
+	}
+	return dst
+}
+
+// AppendVoter appends a voter to dst.
+func AppendVoter(dst []byte, v Voter) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(v.Name)))
+	dst = append(dst, v.Name...)
+	return binary.LittleEndian.AppendUint64(dst, uint64(v.Store))
+}
+
+// AppendFounding appends the data of a KindFound entry to dst. The index is not
+// part of it: it is that of the entry.
+func AppendFounding(dst []byte, f Founding) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, f.Attempt.Epoch)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.Attempt.ID))
+	return AppendVoter(dst, f.Voter)
+}
+
+// AppendEpoch appends the data of a KindBump entry to dst.
+func AppendEpoch(dst []byte, epoch uint64) []byte {
+	return binary.LittleEndian.AppendUint64(dst, epoch)
+}
+
+// DecodeConfiguration reads the data of a KindConfig entry.
+func DecodeConfiguration(data []byte) (Configuration, error) {
+	r := Reader{Rest: data}
+	c := r.Configuration()
+	return c, r.Done("configuration")
+}
+
+// DecodeFounding reads the data of a KindFound entry that stands at index.
+func DecodeFounding(data []byte, index uint64) (Founding, error) {
+	r := Reader{Rest: data}
+	f := Founding{Attempt: Attempt{Epoch: r.Uint64(), ID: AttemptID(r.Uint64())}, Index: index, Voter: r.Voter()}
+	return f, r.Done("founding")
+}
+
+// DecodeEpoch reads the data of a KindBump entry.
+func DecodeEpoch(data []byte) (uint64, error) {
+	r := Reader{Rest: data}
+	epoch := r.Uint64()
+	return epoch, r.Done("epoch")
+}
+
+// Reader takes values off the front of Rest. After the first value that does
+// not fit, every further one is zero and Done reports the failure, so that a
+// decoder can read a whole structure and check once.
+type Reader struct {
+	Rest []byte
+	bad  bool
+}
+
+// Failed reports whether a value did not fit.
+func (r *Reader) Failed() bool { return r.bad }
+
+// Fail marks the input as malformed.
+func (r *Reader) Fail() {
+	r.bad = true
+	r.Rest = nil
+}
+
+// Done returns an error that names what was read unless every value fitted and
+// nothing is left.
+func (r *Reader) Done(what string) error {
+	if r.bad || len(r.Rest) != 0 {
+		return fmt.Errorf("decode %s: %w", what, ErrMalformed)
+	}
+	return nil
+}
+
+// Byte takes one byte.
+func (r *Reader) Byte() byte {
+	if len(r.Rest) < 1 {
+		r.Fail()
+		return 0
+	}
+	b := r.Rest[0]
+	r.Rest = r.Rest[1:]
+	return b
+}
+
+// Uint32 takes a little-endian number.
+func (r *Reader) Uint32() uint32 {
+	if len(r.Rest) < 4 {
+		r.Fail()
+		return 0
+	}
+	n := binary.LittleEndian.Uint32(r.Rest)
+	r.Rest = r.Rest[4:]
+	return n
+}
+
+// Uint64 takes a little-endian number.
+func (r *Reader) Uint64() uint64 {
+	if len(r.Rest) < 8 {
+		r.Fail()
+		return 0
+	}
+	n := binary.LittleEndian.Uint64(r.Rest)
+	r.Rest = r.Rest[8:]
+	return n
+}
+
+// Uvarint takes a variable-length number.
+func (r *Reader) Uvarint() uint64 {
+	n, size := binary.Uvarint(r.Rest)
+	if size <= 0 {
+		r.Fail()
+		return 0
+	}
+	r.Rest = r.Rest[size:]
+	return n
+}
+
+// Bytes takes n bytes; the result shares memory with the input.
+func (r *Reader) Bytes(n uint64) []byte {
+	if n > uint64(len(r.Rest)) {
+		r.Fail()
+		return nil
+	}
+	b := r.Rest[:n:n]
+	r.Rest = r.Rest[n:]
+	return b
+}
+
+// Voter takes a voter.
+func (r *Reader) Voter() Voter {
+	size := r.Uvarint()
+	if size > MaxNameBytes {
+		r.Fail()
+		return Voter{}
+	}
+	name := string(r.Bytes(size))
+	return Voter{Name: name, Store: StoreID(r.Uint64())}
+}
+
+// Configuration takes a configuration; its voters must be in order.
+func (r *Reader) Configuration() Configuration {
+	count := r.Uvarint()
+	if count > maxConfigurationVoters {
+		r.Fail()
+		return Configuration{}
+	}
+	var c Configuration
+	for range count {
+		v := r.Voter()
+		if n := len(c.Voters); n > 0 && c.Voters[n-1].Name >= v.Name {
+			r.Fail()
+		}
+		if r.bad {
+			return Configuration{}
+		}
+		c.Voters = append(c.Voters, v)
+	}
+	return c
+}
