@@ -1,0 +1,52 @@
+# Everything here needs Go, git and make, and nothing from the network beyond
+# the modules in go.sum.
+
+GO ?= go
+
+# The process tests are kept apart: they start whole clusters and measure
+# silences, so nothing else should compete for the cores meanwhile.
+PROCESS_TESTS = ./integration
+UNIT_TESTS = $(shell $(GO) list ./... | grep -v '/integration$$')
+
+# How long each fuzz target runs: a smoke test in `make test`, longer by hand
+# with `make fuzz FUZZ_TIME=5m`.
+FUZZ_TIME ?= 10s
+
+.PHONY: build test lint unit process fuzz bench demo clean
+
+build: ## one static binary, ./holdfast
+	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
+
+test: lint unit process ## everything that has to pass before a change lands
+	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+unit:
+	$(GO) test -timeout 8m $(UNIT_TESTS)
+
+process:
+	$(GO) test -count=1 -timeout 8m $(PROCESS_TESTS)
+
+fuzz: ## every decoder of bytes from the network or the disk, one after the other
+	@$(GO) test -list '^Fuzz' $(UNIT_TESTS) | \
+	awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' | \
+	while read -r package name; do \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) "$$package" >fuzz.log 2>&1 || \
+			{ cat fuzz.log; exit 1; }; \
+		echo "fuzzed $$package $$name: $$(tail -n 2 fuzz.log | head -n 1)"; \
+	done
+	@rm -f fuzz.log
+
+bench: ## three nodes of ours beside three of nats-server, same load, same client
+	$(GO) run ./bench
+
+demo: ## three nodes in one process: publish, kill, wipe, heal, verify
+	$(GO) run . demo
+
+clean:
+	rm -f holdfast fuzz.log
