@@ -1,0 +1,124 @@
+package machine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"holdfast/protocol"
+)
+
+// Incarnation names a stream or a consumer for all time: the log index of the
+// entry that created it, shifted left by 16, with the slot of the command in
+// it. Zero names nothing.
+type Incarnation uint64
+
+func newIncarnation(index uint64, slot int) Incarnation {
+	return Incarnation(index<<16 | uint64(slot))
+}
+
+// Index is the log index of the creating entry.
+func (i Incarnation) Index() uint64 { return uint64(i) >> 16 }
+
+// String prints index.slot.
+func (i Incarnation) String() string { return fmt.Sprintf("%d.%d", i.Index(), uint64(i)&0xffff) }
+
+// append encodes the two parts apart: the slot is mostly one byte long, and
+// the index grows with the age of the cluster only.
+func (i Incarnation) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, i.Index())
+	return binary.AppendUvarint(dst, uint64(i)&0xffff)
+}
+
+func (i Incarnation) encodedLen() int {
+	return uvarintLen(i.Index()) + uvarintLen(uint64(i)&0xffff)
+}
+
+func readIncarnation(r *protocol.Reader) Incarnation {
+	index, slot := r.Uvarint(), r.Uvarint()
+	if index >= 1<<48 || slot >= 1<<16 {
+		r.Fail()
+		return 0
+	}
+	return Incarnation(index<<16 | slot)
+}
+
+// batchVersion is the first byte of an entry's data; a stamp of eight bytes
+// follows, then the commands: opcode, length of the body, body.
+const (
+	batchVersion     = 1
+	batchHeaderSize  = 9
+	headerLengthSize = 4
+)
+
+type opcode byte
+
+const (
+	opPublish        opcode = 1  // incarnation, subject, payload
+	opPublishHeader  opcode = 2  // incarnation, subject, four bytes of header length, header, payload
+	opCreateStream   opcode = 3  // StreamConfig
+	opUpdateStream   opcode = 4  // StreamConfig
+	opDeleteStream   opcode = 5  // incarnation
+	opPurgeStream    opcode = 6  // incarnation, JSApiStreamPurgeRequest
+	opDeleteMessage  opcode = 7  // incarnation, sequence, erase flag
+	opCreateConsumer opcode = 8  // incarnation of the stream, action, ConsumerConfig
+	opDeleteConsumer opcode = 9  // incarnation
+	opDeliver        opcode = 10 // incarnation, messages, bytes
+	opAcks           opcode = 11 // incarnation, acks
+)
+
+// Message is a stored message, as the log has it. The slices alias the bytes
+// that it was decoded from.
+type Message struct {
+	Stream  Incarnation
+	Subject []byte
+	Header  []byte // nil when the message has none
+	Payload []byte
+}
+
+// DecodeMessage takes apart the bytes at a Location: the whole command that
+// published the message.
+func DecodeMessage(raw []byte) (Message, error) {
+	r := protocol.Reader{Rest: raw}
+	op := opcode(r.Byte())
+	size := r.Uvarint()
+	if (op != opPublish && op != opPublishHeader) || size != uint64(len(r.Rest)) {
+		return Message{}, fmt.Errorf("decode message: %w", protocol.ErrMalformed)
+	}
+	m := readMessage(&r, op)
+	return m, r.Done("message")
+}
+
+func readMessage(r *protocol.Reader, op opcode) Message {
+	m := Message{Stream: readIncarnation(r)}
+	m.Subject = r.Bytes(r.Uvarint())
+	if op == opPublishHeader {
+		m.Header = r.Bytes(uint64(r.Uint32()))
+	}
+	m.Payload = r.Bytes(uint64(len(r.Rest)))
+	return m
+}
+
+func (a *Ack) encodedLen() int {
+	return 1 + uvarintLen(a.StreamSeq) + uvarintLen(a.ConsumerSeq) + uvarintLen(a.Deliveries) + uvarintLen(uint64(max(a.Delay, 0)))
+}
+
+func (a *Ack) append(dst []byte) []byte {
+	dst = append(dst, byte(a.Kind))
+	dst = binary.AppendUvarint(dst, a.StreamSeq)
+	dst = binary.AppendUvarint(dst, a.ConsumerSeq)
+	dst = binary.AppendUvarint(dst, a.Deliveries)
+	return binary.AppendUvarint(dst, uint64(max(a.Delay, 0)))
+}
+
+func readAck(r *protocol.Reader) Ack {
+	a := Ack{Kind: AckKind(r.Byte()), StreamSeq: r.Uvarint(), ConsumerSeq: r.Uvarint(), Deliveries: r.Uvarint()}
+	delay := r.Uvarint()
+	if delay > 1<<62 || a.Kind < AckDone || a.Kind > AckProgress {
+		r.Fail()
+	}
+	a.Delay = int64(delay)
+	return a
+}
+
+func uvarintLen(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }

@@ -1,0 +1,80 @@
+package machine
+
+import "github.com/nats-io/nats-server/v2/server"
+
+// Location says where in the log the bytes of a message are.
+type Location struct {
+	Index  uint64 // of the entry
+	Offset uint32 // of the publish command in the entry's data
+	Size   uint32 // of the whole command; DecodeMessage takes these bytes
+}
+
+// Stored is a message of a stream, without its bytes.
+type Stored struct {
+	Seq   uint64
+	Stamp int64 // nanoseconds since 1970; rises with Seq
+	Location
+}
+
+// Delivery is one message handed out to a consumer.
+type Delivery struct {
+	StreamSeq   uint64
+	ConsumerSeq uint64
+	Deliveries  uint64 // 1 the first time
+	Pending     uint64 // messages that match and were not handed out yet, after this one
+	Stamp       int64  // of the message, nanoseconds since 1970
+	Location
+}
+
+// Result is the outcome of one command. Which fields are set depends on the
+// command; Stream and Consumer are those the command was about, if they exist.
+type Result struct {
+	Err        *server.ApiError
+	Stream     *Stream
+	Consumer   *Consumer
+	Seq        uint64 // publish: the sequence; purge: the number of messages removed
+	Duplicate  bool   // publish: Seq is that of the earlier message with this ID
+	Created    bool   // create: it did not exist before
+	Deliveries []Delivery
+}
+
+// EventKind says what happened.
+type EventKind uint8
+
+const (
+	EventStored          EventKind = 1 // Stream got messages in this entry: once per stream and entry
+	EventStreamCreated   EventKind = 2
+	EventStreamUpdated   EventKind = 3
+	EventStreamDeleted   EventKind = 4 // after an EventConsumerDeleted for each of its consumers
+	EventConsumerCreated EventKind = 5
+	EventConsumerUpdated EventKind = 6
+	EventConsumerDeleted EventKind = 7
+	EventMaxDeliveries   EventKind = 8 // Consumer gave Seq up after Deliveries tries
+	EventStale           EventKind = 9 // Count commands or acks named what is gone; Text says what
+)
+
+// Event is something that an entry brought about, besides its results. Stream
+// and Consumer of a deletion can still be asked for their name and
+// configuration.
+type Event struct {
+	Kind        EventKind
+	Slot        int // of the command; -1 when the passing of time was the cause
+	Stream      *Stream
+	Consumer    *Consumer
+	Seq         uint64
+	ConsumerSeq uint64
+	Deliveries  uint64
+	Count       int
+	Text        string
+}
+
+// Results is what Apply reports about one entry. Apply reuses its memory: what
+// a call before reported is gone, Deliveries included.
+type Results struct {
+	Index  uint64
+	Stamp  int64    // of the entry, as it counts
+	Slots  []Result // one per command
+	Events []Event
+
+	deliveries []Delivery
+}
