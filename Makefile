@@ -21,7 +21,7 @@ test: lint unit process ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
 
 lint:
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:" $$unformatted; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
@@ -33,14 +33,14 @@ process:
 	$(GO) test -count=1 -timeout 8m $(PROCESS_TESTS)
 
 fuzz: ## every decoder of bytes from the network or the disk, one after the other
-	@$(GO) test -list '^Fuzz' $(UNIT_TESTS) | \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	$(GO) test -list '^Fuzz' $(UNIT_TESTS) | \
 	awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' | \
 	while read -r package name; do \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) "$$package" >fuzz.log 2>&1 || \
-			{ cat fuzz.log; exit 1; }; \
-		echo "fuzzed $$package $$name: $$(tail -n 2 fuzz.log | head -n 1)"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) "$$package" >"$$log" 2>&1 || \
+			{ cat "$$log"; exit 1; }; \
+		echo "fuzzed $$package $$name"; \
 	done
-	@rm -f fuzz.log
 
 bench: ## three nodes of ours beside three of nats-server, same load, same client
 	$(GO) run ./bench
@@ -49,4 +49,4 @@ demo: ## three nodes in one process: publish, kill, wipe, heal, verify
 	$(GO) run . demo
 
 clean:
-	rm -f holdfast fuzz.log
+	rm -f holdfast

@@ -1,0 +1,73 @@
+package architecture
+
+// layer is what one package of the module may do.
+type layer struct {
+	// imports lists the packages of the module that may be imported, relative
+	// to its root.
+	imports []string
+	// pure forbids clocks, sockets, files, goroutines, locks and randomness
+	// that nobody seeded.
+	pure bool
+	// external lists the modules that a pure package may import besides the
+	// standard library. Other packages are free: go.mod is the list for them.
+	external []string
+}
+
+// natsSchema has the JSON types and the error constructors of the JetStream
+// API, which are not written a second time.
+const natsSchema = "github.com/nats-io/nats-server/v2/server"
+
+// layers is the map of the house. A package that is not in it fails the test:
+// a new one needs a decision about where it stands.
+var layers = map[string]layer{
+	"protocol":    {pure: true},
+	"replication": {pure: true, imports: []string{"protocol"}},
+	"mesh":        {pure: true, imports: []string{"protocol"}},
+	"wal":         {imports: []string{"protocol"}},
+
+	"mesh/transport": {imports: []string{"protocol"}},
+
+	"node/machine":   {pure: true, imports: []string{"protocol"}, external: []string{natsSchema}},
+	"node/replica":   {pure: true, imports: []string{"protocol", "replication", "mesh"}},
+	"node/bus":       {},
+	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"}, external: []string{natsSchema}},
+	"node/config":    {},
+	"node/simulation": {pure: true, imports: []string{
+		"protocol", "replication", "mesh", "node/machine", "node/replica", "node/jetstream"}},
+	"node": {imports: []string{"protocol", "replication", "mesh", "mesh/transport", "wal",
+		"node/machine", "node/replica", "node/bus", "node/jetstream", "node/config"}},
+	"": {imports: []string{"node", "node/config"}}, // main
+
+	"bench":                 {}, // starts the binaries, as a user would
+	"integration":           {},
+	"systemd":               {},
+	"internal/architecture": {},
+}
+
+// maxFileLines and maxFunctionLines bound what one reader can hold in mind;
+// tests are exempt, a table may be long.
+const (
+	maxFileLines     = 700
+	maxFunctionLines = 100
+)
+
+// impureImports are the standard packages, with everything below them, that a
+// pure package must not import.
+var impureImports = []string{
+	"context", "crypto/rand", "crypto/tls", "database", "hash/maphash", "io/fs", "io/ioutil", "log", "math/rand",
+	"net", "os", "path/filepath", "plugin", "runtime", "sync", "syscall", "testing", "unique", "weak",
+}
+
+// seededRandom is below math/rand and allowed: its sources are seeded by
+// whoever makes them. The functions of the package itself are not.
+const seededRandom = "math/rand/v2"
+
+// impureCalls are the functions, by import path, that a pure package must not
+// use. For seededRandom it is every function but these constructors.
+var impureCalls = map[string][]string{
+	"time": {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "LoadLocation"},
+	"fmt":  {"Print", "Printf", "Println", "Scan", "Scanf", "Scanln"},
+}
+
+// randomConstructors make a source out of a seed; the types are harmless.
+var randomConstructors = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "Source", "PCG", "ChaCha8", "Zipf"}
