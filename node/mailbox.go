@@ -1,0 +1,103 @@
+package node
+
+import (
+	"sync"
+
+	"holdfast/mesh/transport"
+	"holdfast/node/bus"
+)
+
+// maxQueuedFrameBytes bounds what waits for the loop from one other member.
+// Beyond it the member's frames are dropped, which the protocols survive.
+const maxQueuedFrameBytes = 256 << 20
+
+// mailbox is how the goroutines at the edges hand work to the loop. Everything
+// that arrived while the loop worked is taken together.
+type mailbox struct {
+	mu    sync.Mutex
+	next  mail
+	ready chan struct{} // holds one token while there is mail
+}
+
+// mail is what arrived since the loop last looked.
+type mail struct {
+	chunks     []*bus.Chunk
+	links      []linkEvent
+	frames     []frame
+	frameBytes map[string]int // queued frame bytes of each member
+	written    []written
+	calls      []func()
+}
+
+// frame is what another member sent.
+type frame struct {
+	from string
+	kind byte
+	body []byte
+}
+
+// linkEvent says that the link to a member came up (hello set) or went down.
+type linkEvent struct {
+	name  string
+	hello *transport.Hello
+	err   error
+}
+
+// written reports a durable write, or the failure of one.
+type written struct {
+	writer *writer
+	id     uint64
+	err    error
+}
+
+func newMailbox() *mailbox {
+	return &mailbox{ready: make(chan struct{}, 1), next: mail{frameBytes: map[string]int{}}}
+}
+
+func (m *mailbox) update(change func(*mail)) {
+	m.mu.Lock()
+	change(&m.next)
+	m.mu.Unlock()
+	select {
+	case m.ready <- struct{}{}:
+	default:
+	}
+}
+
+// call runs f on the loop.
+func (m *mailbox) call(f func()) {
+	m.update(func(next *mail) { next.calls = append(next.calls, f) })
+}
+
+// putFrame queues a frame, unless too much of that member's waits already.
+func (m *mailbox) putFrame(f frame) {
+	m.update(func(next *mail) {
+		if next.frameBytes[f.from]+len(f.body) > maxQueuedFrameBytes {
+			return
+		}
+		next.frameBytes[f.from] += len(f.body)
+		next.frames = append(next.frames, f)
+	})
+}
+
+// take swaps what arrived against the empty mail.
+func (m *mailbox) take(empty *mail) {
+	m.mu.Lock()
+	m.next, *empty = *empty, m.next
+	m.mu.Unlock()
+}
+
+// reset empties the mail and keeps its memory.
+func (m *mail) reset() {
+	clear(m.chunks)
+	clear(m.links)
+	clear(m.frames)
+	clear(m.written)
+	clear(m.calls)
+	clear(m.frameBytes)
+	m.chunks, m.links, m.frames = m.chunks[:0], m.links[:0], m.frames[:0]
+	m.written, m.calls = m.written[:0], m.calls[:0]
+	if m.frameBytes == nil {
+		m.frameBytes = map[string]int{}
+	}
+}

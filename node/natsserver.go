@@ -1,0 +1,146 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/mesh/transport"
+	"holdfast/node/config"
+)
+
+// routeTLSTimeoutSeconds bounds the TLS handshake of a route.
+const routeTLSTimeoutSeconds = 5
+
+// natsReadyTimeout bounds how long the embedded server may take to listen.
+const natsReadyTimeout = 10 * time.Second
+
+// natsOptions are the options of the embedded server: the included NATS
+// configuration, if any, and on top of it what belongs to this node.
+// JetStream stays off: its API is served by this node itself.
+func natsOptions(cfg *config.Config, secret []byte, leaf *server.RemoteLeafOpts) (*server.Options, error) {
+	opts := &server.Options{}
+	if cfg.NATS.Include != "" {
+		included, err := server.ProcessConfigFile(cfg.NATS.Include)
+		if err != nil {
+			return nil, fmt.Errorf("read nats.include %s: %w", cfg.NATS.Include, err)
+		}
+		if included.JetStream {
+			return nil, fmt.Errorf("nats.include %s enables JetStream: remove it there, this node serves the JetStream API itself", cfg.NATS.Include)
+		}
+		opts = included
+	}
+	host, port, err := splitAddress(cfg.NATS.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("nats.listen: %w", err)
+	}
+	opts.ServerName = cfg.Name
+	opts.Host, opts.Port = host, port
+	opts.NoSigs = true
+	opts.NoLog = true
+	opts.LeafNode.Remotes = append(opts.LeafNode.Remotes, leaf)
+	opts.LeafNode.ReconnectInterval = 50 * time.Millisecond
+	if err := addRoutes(opts, cfg, secret); err != nil {
+		return nil, err
+	}
+	return opts, nil
+}
+
+// addRoutes joins the embedded servers of all members to one NATS cluster, so
+// that a client of any node reaches the leader. Routes are encrypted and
+// authenticated with the cluster secret, as mesh connections are.
+func addRoutes(opts *server.Options, cfg *config.Config, secret []byte) error {
+	if len(cfg.Cluster.Members) < 2 {
+		return nil
+	}
+	host, port, err := splitAddress(cfg.NATS.Routes)
+	if err != nil {
+		return fmt.Errorf("nats.routes: %w", err)
+	}
+	opts.Cluster.Name = cfg.Cluster.Name
+	opts.Cluster.Host, opts.Cluster.Port = host, port
+	opts.Cluster.NoAdvertise = true
+	user := (*url.Userinfo)(nil)
+	if len(secret) > 0 {
+		if opts.Cluster.TLSConfig, err = transport.TLSFromSecret(secret, cfg.Name); err != nil {
+			return fmt.Errorf("set up TLS for routes: %w", err)
+		}
+		opts.Cluster.TLSTimeout = routeTLSTimeoutSeconds
+	}
+	for _, member := range cfg.Cluster.Members {
+		if member.Name != cfg.Name {
+			opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", User: user, Host: member.Routes})
+		}
+	}
+	return nil
+}
+
+// splitAddress splits HOST:PORT. The NATS server takes port 0 for its default
+// port and -1 for a free one; here 0 means a free one.
+func splitAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	if port, err = strconv.Atoi(text); err != nil {
+		return "", 0, fmt.Errorf("address %q: bad port", address)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+// startNATS starts the embedded server and waits until it takes connections.
+func startNATS(opts *server.Options, logger *slog.Logger) (*server.Server, error) {
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("set up the NATS server: %w", err)
+	}
+	log := &natsLogger{logger: logger.With("part", "nats"), fatal: make(chan string, 1)}
+	srv.SetLoggerV2(log, opts.Debug, opts.Trace, false)
+	go srv.Start()
+	ready := make(chan bool, 1)
+	go func() { ready <- srv.ReadyForConnections(natsReadyTimeout) }()
+	select {
+	case message := <-log.fatal:
+		srv.Shutdown()
+		return nil, errors.New(message)
+	case ok := <-ready:
+		if !ok {
+			srv.Shutdown()
+			return nil, fmt.Errorf("the NATS server does not listen on %s after %s", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)), natsReadyTimeout)
+		}
+	}
+	return srv, nil
+}
+
+// natsLogger writes the embedded server's messages into our log. What the NATS
+// server says at "notice" level about its own life is of use only when something
+// is being looked for, so it goes to the debug level.
+type natsLogger struct {
+	logger *slog.Logger
+	fatal  chan string
+}
+
+func (l *natsLogger) Noticef(format string, v ...any) { l.logger.Debug(fmt.Sprintf(format, v...)) }
+func (l *natsLogger) Debugf(format string, v ...any)  { l.logger.Debug(fmt.Sprintf(format, v...)) }
+func (l *natsLogger) Tracef(format string, v ...any)  { l.logger.Debug(fmt.Sprintf(format, v...)) }
+func (l *natsLogger) Warnf(format string, v ...any)   { l.logger.Warn(fmt.Sprintf(format, v...)) }
+func (l *natsLogger) Errorf(format string, v ...any)  { l.logger.Error(fmt.Sprintf(format, v...)) }
+
+// Fatalf keeps the message for startNATS: the NATS server would end the process.
+func (l *natsLogger) Fatalf(format string, v ...any) {
+	message := fmt.Sprintf(format, v...)
+	select {
+	case l.fatal <- message:
+	default:
+		l.logger.Error(message)
+	}
+}

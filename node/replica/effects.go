@@ -1,0 +1,186 @@
+package replica
+
+import (
+	"holdfast/mesh"
+	"holdfast/protocol"
+	"holdfast/replication"
+)
+
+// Channel says which core a frame is for.
+type Channel uint8
+
+const (
+	Membership Channel = iota + 1
+	Raft
+)
+
+// Frame is a message for another member.
+type Frame struct {
+	To      string
+	Channel Channel
+	Body    []byte
+}
+
+// Write is a numbered durable change. Numbers rise by one.
+type Write struct {
+	ID    uint64
+	Write *protocol.Write
+}
+
+// Effects is what the owner has to do; see the package comment for the order.
+type Effects struct {
+	Writes       []Write
+	Frames       []Frame
+	Released     []protocol.Entry
+	Reads        []replication.Read
+	ReadsDropped []uint64
+	// Stage asks for a copy of another member's store; a new request replaces
+	// the one before. DropStage gives up an unfinished or unused copy.
+	Stage     *mesh.StageRequest
+	DropStage bool
+	// Activate makes the finished copy the node's store, under the identity it
+	// names, and sets the present one aside.
+	Activate *protocol.Identity
+	// Reopen: the store changed its identity in place (a founding); start over.
+	Reopen bool
+	// SetAside: an operator gave this store up; quarantine it and go on blank.
+	SetAside string
+	// Events are log lines, in order.
+	Events []mesh.Event
+	// Status is set when what a status says of this store has changed and is
+	// durable: the bytes for the next hello.
+	Status []byte
+}
+
+func (e *Effects) reset() {
+	clear(e.Writes)
+	clear(e.Frames)
+	clear(e.Released)
+	*e = Effects{Writes: e.Writes[:0], Frames: e.Frames[:0], Released: e.Released[:0],
+		Reads: e.Reads[:0], ReadsDropped: e.ReadsDropped[:0], Events: e.Events[:0]}
+}
+
+// pendingWrite is a write on its way to the disk and what waits for it.
+type pendingWrite struct {
+	id       uint64
+	raftID   uint64 // to report to the replication core, or zero
+	meshID   uint64 // to report to the membership core, or zero
+	frames   []Frame
+	status   []byte // a status that is true once this is durable
+	founding bool   // this write makes the store a founder
+}
+
+// maxSettleRounds bounds how often the cores may answer each other in one Take.
+// They settle in two or three; more means that they feed each other for ever.
+const maxSettleRounds = 100
+
+// Take moves what has to be done into effects, whose slices are reused.
+func (r *Replica) Take(effects *Effects) {
+	effects.reset()
+	for range maxSettleRounds {
+		if r.stopped {
+			break
+		}
+		acted := r.takeRaft()
+		r.syncLocal()
+		if !r.takeMesh() && !acted {
+			break
+		}
+	}
+	r.out, *effects = *effects, r.out
+}
+
+// takeRaft carries out what the replication core wants and reports whether that
+// was anything.
+func (r *Replica) takeRaft() bool {
+	if r.raft == nil {
+		return false
+	}
+	e := &r.raftEffects
+	r.raft.Take(e)
+	acted := len(e.Messages) > 0 || len(e.AfterWrite) > 0 || len(e.Released) > 0 || len(e.Reads) > 0 || len(e.ReadsDropped) > 0
+	for i := range e.Messages {
+		r.out.Frames = append(r.out.Frames, raftFrame(&e.Messages[i]))
+	}
+	if e.WriteID != 0 {
+		acted = true
+		write := &protocol.Write{HardState: e.HardState}
+		if len(e.Entries) > 0 {
+			// The core reuses its slice; the entries' data is shared.
+			write.Entries = append([]protocol.Entry(nil), e.Entries...)
+			r.history.appended(write.Entries)
+		}
+		if e.HardState != nil {
+			r.hard = *e.HardState
+		}
+		r.queue(write).raftID = e.WriteID
+	}
+	for i := range e.AfterWrite {
+		r.afterWrites(raftFrame(&e.AfterWrite[i]))
+	}
+	r.out.Released = append(r.out.Released, e.Released...)
+	r.out.Reads = append(r.out.Reads, e.Reads...)
+	r.out.ReadsDropped = append(r.out.ReadsDropped, e.ReadsDropped...)
+	return acted
+}
+
+func raftFrame(m *replication.Message) Frame {
+	return Frame{To: m.To.Name, Channel: Raft, Body: replication.AppendMessage(nil, m)}
+}
+
+func membershipFrame(e *mesh.Envelope) Frame {
+	return Frame{To: e.To, Channel: Membership, Body: mesh.AppendMessage(nil, &e.Message)}
+}
+
+// queue numbers a write and hands it out.
+func (r *Replica) queue(write *protocol.Write) *pendingWrite {
+	r.lastID++
+	r.out.Writes = append(r.out.Writes, Write{ID: r.lastID, Write: write})
+	r.pending = append(r.pending, pendingWrite{id: r.lastID})
+	return &r.pending[len(r.pending)-1]
+}
+
+// Checkpoint queues the state machine's checkpoint behind all earlier writes
+// and returns the number of the write.
+func (r *Replica) Checkpoint(checkpoint *protocol.Checkpoint) uint64 {
+	return r.queue(&protocol.Write{Checkpoint: checkpoint}).id
+}
+
+// afterWrites sends a frame once all writes handed out so far are durable.
+func (r *Replica) afterWrites(f Frame) {
+	if n := len(r.pending); n > 0 {
+		r.pending[n-1].frames = append(r.pending[n-1].frames, f)
+		return
+	}
+	r.out.Frames = append(r.out.Frames, f)
+}
+
+// Written reports that the write with this number, and all before it, is
+// durable.
+func (r *Replica) Written(id uint64) {
+	done := 0
+	for done < len(r.pending) && r.pending[done].id <= id {
+		p := &r.pending[done]
+		done++
+		if p.founding {
+			r.out.Reopen = true
+			r.stopped = true
+		}
+		if r.stopped {
+			continue
+		}
+		if p.raftID != 0 {
+			r.raft.Persisted(p.raftID)
+		}
+		if p.meshID != 0 {
+			r.mesh.Persisted(p.meshID)
+		}
+		r.out.Frames = append(r.out.Frames, p.frames...)
+		if p.status != nil {
+			r.out.Status = p.status
+		}
+	}
+	kept := copy(r.pending, r.pending[done:])
+	clear(r.pending[kept:])
+	r.pending = r.pending[:kept]
+}
