@@ -1,0 +1,2 @@
+// Package replication is the Raft core of Holdfast.
+package replication

@@ -1,0 +1,4 @@
+package replication
+
+func AppendMessage(dst []byte, m *Message) []byte      { return dst }
+func DecodeMessage(data []byte) (m Message, err error) { return }
