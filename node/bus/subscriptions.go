@@ -1,0 +1,100 @@
+package bus
+
+import (
+	"slices"
+	"strings"
+)
+
+// subscriptions is what the link subscribes to: sorted, each pair once.
+type subscriptions []subscription
+
+type subscription struct{ subject, queue string }
+
+func (s subscription) compare(other subscription) int {
+	if c := strings.Compare(s.subject, other.subject); c != 0 {
+		return c
+	}
+	return strings.Compare(s.queue, other.queue)
+}
+
+// appendSubscribe appends LS+; the weight of a queue member is always 1.
+func (s subscription) appendSubscribe(dst []byte) []byte {
+	dst = append(append(dst, "LS+ "...), s.subject...)
+	if s.queue != "" {
+		dst = append(append(append(dst, ' '), s.queue...), " 1"...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// appendUnsubscribe appends LS-.
+func (s subscription) appendUnsubscribe(dst []byte) []byte {
+	dst = append(append(dst, "LS- "...), s.subject...)
+	if s.queue != "" {
+		dst = append(append(dst, ' '), s.queue...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// valid reports whether the server can take it; anything else would cut the
+// connection.
+func (s subscription) valid() bool {
+	return s.subject != "" && !strings.ContainsAny(s.subject, " \t\r\n") &&
+		!strings.ContainsAny(s.queue, " \t\r\n")
+}
+
+// Subscribe makes the server send what is published to subject, which may have
+// wildcards: everything when queue is empty, else a share of it together with
+// the other members of that queue group. A message that matches several
+// subscriptions of the link arrives once. Subscribing again to the same pair
+// has no effect, and so has a subject or queue with white space in it.
+//
+// It takes effect in the order of the link's other output, with Flush, and is
+// remembered for the time after a lost connection. See the package
+// documentation for when it is known where. Owner's goroutine only.
+func (l *Link) Subscribe(subject, queue string) {
+	s := subscription{subject, queue}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, found := slices.BinarySearchFunc(l.subscriptions, s, subscription.compare)
+	if found || !s.valid() {
+		return
+	}
+	l.subscriptions = slices.Insert(l.subscriptions, at, s)
+	if l.out.current() {
+		l.out.front = s.appendSubscribe(l.out.front)
+	}
+}
+
+// Unsubscribe ends what Subscribe began with the same arguments; without such
+// a subscription it has no effect. Messages that the server has already sent
+// still arrive: a Fence after it tells when they have. Owner's goroutine only.
+func (l *Link) Unsubscribe(subject, queue string) {
+	s := subscription{subject, queue}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, found := slices.BinarySearchFunc(l.subscriptions, s, subscription.compare)
+	if !found {
+		return
+	}
+	l.subscriptions = slices.Delete(l.subscriptions, at, at+1)
+	if l.out.current() {
+		l.out.front = s.appendUnsubscribe(l.out.front)
+	}
+}
+
+// Fence asks the server to answer once it has acted on everything that was
+// queued before, and flushes. The returned number, greater than all before,
+// comes back as the Fence of a chunk: everything that the server sent before
+// its answer has been handed over by then. When the connection is lost first,
+// the number comes back with the next one. Owner's goroutine only.
+func (l *Link) Fence() uint64 {
+	l.mu.Lock()
+	l.fences++
+	number := l.fences
+	if l.out.current() {
+		l.out.front = append(l.out.front, "PING\r\n"...)
+	}
+	l.mu.Unlock()
+	l.Flush()
+	return number
+}
