@@ -22,25 +22,25 @@ type mailbox struct {
 // mail is what arrived since the loop last looked.
 type mail struct {
 	chunks     []*bus.Chunk
-	links      []linkEvent
 	frames     []frame
 	frameBytes map[string]int // queued frame bytes of each member
 	written    []written
 	calls      []func()
 }
 
-// frame is what another member sent.
+// frame is what another member sent, or, with link set, what became of the link
+// to it. They share a queue because their order matters.
 type frame struct {
 	from string
 	kind byte
 	body []byte
+	link *linkEvent
 }
 
 // linkEvent says that the link to a member came up (hello set) or went down.
 type linkEvent struct {
-	name  string
 	hello *transport.Hello
-	err   error
+	cause error
 }
 
 // written reports a durable write, or the failure of one.
@@ -90,13 +90,11 @@ func (m *mailbox) take(empty *mail) {
 // reset empties the mail and keeps its memory.
 func (m *mail) reset() {
 	clear(m.chunks)
-	clear(m.links)
 	clear(m.frames)
 	clear(m.written)
 	clear(m.calls)
 	clear(m.frameBytes)
-	m.chunks, m.links, m.frames = m.chunks[:0], m.links[:0], m.frames[:0]
-	m.written, m.calls = m.written[:0], m.calls[:0]
+	m.chunks, m.frames, m.written, m.calls = m.chunks[:0], m.frames[:0], m.written[:0], m.calls[:0]
 	if m.frameBytes == nil {
 		m.frameBytes = map[string]int{}
 	}

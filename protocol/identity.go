@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,15 @@ type StoreID uint64
 
 // String prints the ID as it appears in logs, file names and commands.
 func (id StoreID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+
+// ParseStoreID reads what String printed.
+func ParseStoreID(text string) (StoreID, error) {
+	id, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || len(text) != 16 {
+		return 0, fmt.Errorf("store %q: want the 16 hexadecimal digits that the status shows", text)
+	}
+	return StoreID(id), nil
+}
 
 // Voter is a member together with the store that it votes with. A node that
 // lost its memory has a new store and is therefore another voter, which can

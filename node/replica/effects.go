@@ -38,18 +38,16 @@ type Effects struct {
 	// the one before. DropStage gives up an unfinished or unused copy.
 	Stage     *mesh.StageRequest
 	DropStage bool
-	// Activate makes the finished copy the node's store, under the identity it
-	// names, and sets the present one aside.
-	Activate *protocol.Identity
+	// Activate makes the finished copy the node's store and sets the present
+	// one aside.
+	Activate *mesh.Activation
 	// Reopen: the store changed its identity in place (a founding); start over.
 	Reopen bool
-	// SetAside: an operator gave this store up; quarantine it and go on blank.
-	SetAside string
+	// Failed: the store is not what it should be (it lacks what it acknowledged,
+	// or cannot be read); quarantine it and go on blank.
+	Failed error
 	// Events are log lines, in order.
 	Events []mesh.Event
-	// Status is set when what a status says of this store has changed and is
-	// durable: the bytes for the next hello.
-	Status []byte
 }
 
 func (e *Effects) reset() {
@@ -66,8 +64,7 @@ type pendingWrite struct {
 	raftID   uint64 // to report to the replication core, or zero
 	meshID   uint64 // to report to the membership core, or zero
 	frames   []Frame
-	status   []byte // a status that is true once this is durable
-	founding bool   // this write makes the store a founder
+	founding bool // this write makes the store a founder
 }
 
 // maxSettleRounds bounds how often the cores may answer each other in one Take.
@@ -121,6 +118,10 @@ func (r *Replica) takeRaft() bool {
 	r.out.Released = append(r.out.Released, e.Released...)
 	r.out.Reads = append(r.out.Reads, e.Reads...)
 	r.out.ReadsDropped = append(r.out.ReadsDropped, e.ReadsDropped...)
+	if e.Failed != nil {
+		r.out.Failed = e.Failed
+		r.stopped = true
+	}
 	return acted
 }
 
@@ -164,7 +165,6 @@ func (r *Replica) Written(id uint64) {
 		done++
 		if p.founding {
 			r.out.Reopen = true
-			r.stopped = true
 		}
 		if r.stopped {
 			continue
@@ -176,9 +176,6 @@ func (r *Replica) Written(id uint64) {
 			r.mesh.Persisted(p.meshID)
 		}
 		r.out.Frames = append(r.out.Frames, p.frames...)
-		if p.status != nil {
-			r.out.Status = p.status
-		}
 	}
 	kept := copy(r.pending, r.pending[done:])
 	clear(r.pending[kept:])

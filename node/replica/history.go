@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"math"
 	"slices"
 
 	"holdfast/protocol"
@@ -16,6 +17,15 @@ type history struct {
 	epoch         uint64
 	foundings     []protocol.Founding
 	landmarks     []landmark // ascending, all above index
+	// end is what at gives for the end of the log.
+	end facts
+}
+
+// facts are what the log says as of one index.
+type facts struct {
+	configuration protocol.Configuration
+	epoch         uint64
+	foundings     []protocol.Founding
 }
 
 // landmark is a decoded entry that is neither a batch nor a no-op.
@@ -36,6 +46,7 @@ func newHistory(state State) history {
 	for _, entry := range state.Landmarks {
 		h.add(entry)
 	}
+	h.refresh()
 	return h
 }
 
@@ -49,10 +60,23 @@ func (h *history) appended(entries []protocol.Entry) {
 	for keep > 0 && h.landmarks[keep-1].index >= first {
 		keep--
 	}
+	changed := keep < len(h.landmarks)
 	h.landmarks = h.landmarks[:keep]
 	for _, entry := range entries {
 		h.add(entry)
 	}
+	if changed || len(h.landmarks) > keep {
+		h.refresh()
+	}
+}
+
+func (h *history) refresh() {
+	h.end.configuration, h.end.epoch, h.end.foundings = h.at(math.MaxUint64)
+}
+
+// newest returns the configuration, epoch and foundings as of the log's end.
+func (h *history) newest() (protocol.Configuration, uint64, []protocol.Founding) {
+	return h.end.configuration, h.end.epoch, h.end.foundings
 }
 
 // add takes note of one entry. Entries come checked, from our own store or from

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"holdfast/mesh"
 	"holdfast/protocol"
@@ -15,6 +16,7 @@ type State struct {
 	Boot      uint64
 	HardState protocol.HardState
 	Promise   protocol.Attempt
+	Granted   []protocol.Attempt // every attempt that this store ever promised
 	Replaced  protocol.Lineage
 	// As of the checkpoint, whose index is Applied.
 	Applied       uint64
@@ -53,6 +55,7 @@ type Replica struct {
 	raft    *replication.Core // nil while the store is blank
 	history history
 	promise protocol.Attempt
+	granted []protocol.Attempt // every attempt that this store ever promised
 	hard    protocol.HardState
 	// counter rises with every change that a status shows.
 	counter uint64
@@ -83,6 +86,7 @@ func New(options Options) (*Replica, error) {
 		options:  options,
 		history:  newHistory(options.State),
 		promise:  options.State.Promise,
+		granted:  slices.Clone(options.State.Granted),
 		hard:     options.State.HardState,
 		peers:    map[string]peer{},
 		learners: map[protocol.Voter]bool{},
@@ -92,7 +96,7 @@ func New(options Options) (*Replica, error) {
 			return nil, err
 		}
 	}
-	r.local = r.currentLocal()
+	r.refreshLocal()
 	r.mesh = mesh.New(mesh.Options{
 		Self:        options.Member,
 		Members:     options.Members,
@@ -128,7 +132,9 @@ func (r *Replica) openLog() (err error) {
 	return nil
 }
 
-// self is this store as a voter.
+// Self is this store as a voter.
+func (r *Replica) Self() protocol.Voter { return r.self() }
+
 func (r *Replica) self() protocol.Voter {
 	return protocol.Voter{Name: r.options.Member, Store: r.options.State.Identity.Store}
 }
@@ -150,6 +156,9 @@ func (r *Replica) Tick() {
 	r.syncLocal()
 	r.mesh.Tick()
 }
+
+// StageProgress tells how far the copy is that Effects.Stage asked for, in bytes.
+func (r *Replica) StageProgress(copied, total uint64) { r.mesh.StageProgress(copied, total) }
 
 // Linked says that a member is connected and what its hello said of its store.
 func (r *Replica) Linked(name string, status mesh.Status) {
@@ -261,6 +270,14 @@ func (r *Replica) StageFailed(reason string) {
 	r.mesh.StageFailed(reason)
 }
 
+// PlanFound tells what Found would do and risk.
+func (r *Replica) PlanFound(without []string) (mesh.Risk, error) { return r.mesh.PlanFound(without) }
+
+// PlanDiscard tells what Discard would give up.
+func (r *Replica) PlanDiscard(store protocol.StoreID) (mesh.Risk, error) {
+	return r.mesh.PlanDiscard(store)
+}
+
 // Found is the operator's `found --without` (rule P7).
 func (r *Replica) Found(without []string) error {
 	r.syncLocal()
@@ -275,6 +292,9 @@ func (r *Replica) Discard(store protocol.StoreID) error {
 
 // View is the membership as this node sees it.
 func (r *Replica) View() mesh.View { return r.mesh.View() }
+
+// Durable reports whether all writes handed out are durable.
+func (r *Replica) Durable() bool { return len(r.pending) == 0 }
 
 // Local is what this store says of itself.
 func (r *Replica) Local() mesh.Local { return r.local }
@@ -314,3 +334,11 @@ func (r *Replica) LogFacts(index uint64) (protocol.Configuration, uint64, []prot
 // Forget says that a checkpoint at index is durable: earlier landmarks are no
 // longer needed one by one.
 func (r *Replica) Forget(index uint64) { r.history.forget(index) }
+
+// Progress is what this node, as leader, knows of the other stores' logs.
+func (r *Replica) Progress() []replication.Progress {
+	if r.raft == nil {
+		return nil
+	}
+	return r.raft.Progress()
+}

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"holdfast/protocol"
+)
+
+// monitorTimeout bounds a request to the monitor.
+const monitorTimeout = 10 * time.Second
+
+// listenMonitor opens the monitor: /healthz, /metrics, /status and, from the
+// same machine only, the operator's /found and /discard.
+func (n *Node) listenMonitor() error {
+	listener, err := net.Listen("tcp", n.config.Monitor.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for the monitor (monitor.listen): %w", err)
+	}
+	n.monitorAddress = listener.Addr()
+	set := n.metrics()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", n.serveHealth)
+	mux.HandleFunc("GET /status", n.serveStatus)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { set.WritePrometheus(w) })
+	mux.HandleFunc("POST /found", fromThisMachine(n.serveFound))
+	mux.HandleFunc("POST /discard", fromThisMachine(n.serveDiscard))
+	n.monitor = &http.Server{Handler: mux, ReadHeaderTimeout: monitorTimeout, ReadTimeout: monitorTimeout, WriteTimeout: monitorTimeout}
+	go func() {
+		if err := n.monitor.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			n.logger.Error("the monitor ended", "cause", err)
+		}
+	}()
+	return nil
+}
+
+func (n *Node) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	status := n.Status()
+	if status == nil || !status.Serving {
+		reason := "starting"
+		if status != nil && status.Waiting != "" {
+			reason = status.Waiting
+		}
+		http.Error(w, "not serving: "+reason, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+func (n *Node) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	status := n.Status()
+	if status == nil {
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.Encode(status)
+}
+
+// fromThisMachine lets only requests through that come over loopback: whoever
+// may found and discard is whoever may log in here.
+func fromThisMachine(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+			http.Error(w, "only from this machine", http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// serveFound is `holdfast found --without`; the confirmation was asked for there.
+func (n *Node) serveFound(w http.ResponseWriter, r *http.Request) {
+	var without []string
+	for _, name := range strings.Split(r.FormValue("without"), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			without = append(without, name)
+		}
+	}
+	n.serveOperator(w, func() error { return n.life.replica.Found(without) })
+}
+
+// serveDiscard is `holdfast discard`.
+func (n *Node) serveDiscard(w http.ResponseWriter, r *http.Request) {
+	store, err := protocol.ParseStoreID(r.FormValue("store"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	n.serveOperator(w, func() error { return n.life.replica.Discard(store) })
+}
+
+func (n *Node) serveOperator(w http.ResponseWriter, act func() error) {
+	var err error
+	if callErr := n.call(func() { err = act() }); callErr != nil {
+		err = callErr
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	io.WriteString(w, "done\n")
+}
+
+// metrics are read from the last status whenever they are asked for.
+func (n *Node) metrics() *metrics.Set {
+	set := metrics.NewSet()
+	gauge := func(name string, value func(*Status) float64) {
+		set.NewGauge(name, func() float64 {
+			if status := n.Status(); status != nil {
+				return value(status)
+			}
+			return 0
+		})
+	}
+	is := func(condition bool) float64 {
+		if condition {
+			return 1
+		}
+		return 0
+	}
+	gauge("holdfast_serving", func(s *Status) float64 { return is(s.Serving) })
+	gauge("holdfast_leader", func(s *Status) float64 { return is(s.Role == "leader") })
+	gauge("holdfast_epoch", func(s *Status) float64 { return float64(s.Epoch) })
+	gauge("holdfast_term", func(s *Status) float64 { return float64(s.Term) })
+	gauge("holdfast_log_last_index", func(s *Status) float64 { return float64(s.Last) })
+	gauge("holdfast_log_commit_index", func(s *Status) float64 { return float64(s.Commit) })
+	gauge("holdfast_log_applied_index", func(s *Status) float64 { return float64(s.Applied) })
+	gauge("holdfast_store_bytes", func(s *Status) float64 { return float64(s.StoreBytes) })
+	gauge("holdfast_streams", func(s *Status) float64 { return float64(s.Streams) })
+	gauge("holdfast_alarms", func(s *Status) float64 { return float64(len(s.Alarms)) })
+	gauge("holdfast_quarantined_stores", func(s *Status) float64 { return float64(s.QuarantinedStores) })
+	gauge("holdfast_uptime_seconds", func(s *Status) float64 { return s.UptimeSeconds })
+	return set
+}

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"holdfast/mesh"
+	"holdfast/replication"
+)
+
+// Status is what `holdfast status` and the monitor's /status show. Numbers of
+// the log are zero while the store is blank.
+type Status struct {
+	Name    string `json:"name"`
+	Cluster string `json:"cluster"`
+	Store   string `json:"store"`
+	Lineage string `json:"lineage"` // epoch/attempt, or "blank"
+	Epoch   uint64 `json:"epoch"`
+	Term    uint64 `json:"term"`
+	Role    string `json:"role"`   // leader, follower, candidate, pre-candidate or blank
+	Leader  string `json:"leader"` // "" when none is known
+	Commit  uint64 `json:"commit"`
+	Applied uint64 `json:"applied"`
+	Last    uint64 `json:"last"`
+	// Serving: clients of this node can use the JetStream API.
+	Serving bool           `json:"serving"`
+	Waiting string         `json:"waiting,omitempty"` // what it waits for while it is not serving
+	Members []MemberStatus `json:"members"`
+	Alarms  []string       `json:"alarms"`
+	// StoreBytes is the size of the store's file.
+	StoreBytes int64 `json:"store_bytes"`
+	Streams    int   `json:"streams"`
+	// QuarantinedStores is the number of stores that were set aside.
+	QuarantinedStores int     `json:"quarantined_stores"`
+	UptimeSeconds     float64 `json:"uptime_seconds"`
+}
+
+// MemberStatus is one member as this node sees it.
+type MemberStatus struct {
+	Name    string         `json:"name"`
+	State   string         `json:"state"`
+	Store   string         `json:"store"`
+	Reason  string         `json:"reason,omitempty"`
+	Joining *JoiningStatus `json:"joining,omitempty"`
+}
+
+// JoiningStatus is how far the copy of a store is that a member receives.
+type JoiningStatus struct {
+	Bytes uint64 `json:"bytes"`
+	Total uint64 `json:"total"`
+}
+
+// publishStatus makes the present state visible to the monitor.
+func (n *Node) publishStatus() {
+	status := n.life.status()
+	if status.Serving {
+		n.notify.serving()
+	}
+	n.snapshot.Store(status)
+}
+
+// Status is what this node last said of itself; at most a tick old.
+func (n *Node) Status() *Status { return n.snapshot.Load() }
+
+func (l *life) status() *Status {
+	n := l.node
+	local := l.replica.Local()
+	s := &Status{
+		Name: n.config.Name, Cluster: n.config.Cluster.Name,
+		Store: l.identity.Store.String(), Lineage: l.identity.Lineage.String(), Epoch: local.Epoch,
+		Role: "blank", Applied: l.machine.Applied(), Alarms: []string{},
+		StoreBytes: l.store.Size(), Streams: l.machine.StreamCount(), QuarantinedStores: n.quarantined,
+		UptimeSeconds: time.Since(n.started).Seconds(),
+	}
+	if raft, holding := l.replica.Raft(); holding {
+		s.Role, s.Term, s.Leader = raft.Role.String(), raft.Term, raft.Leader.Name
+		s.Commit, s.Last = raft.Commit, raft.Last
+		s.Serving = l.canServe(&raft)
+	}
+	view := l.replica.View()
+	s.Waiting = view.Waiting
+	s.Alarms = append(s.Alarms, view.Alarms...)
+	for _, member := range view.Members {
+		s.Members = append(s.Members, l.memberStatus(&member))
+	}
+	return s
+}
+
+func (l *life) memberStatus(member *mesh.MemberView) MemberStatus {
+	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Store.String(), Reason: member.Reason}
+	if m := l.importer; m != nil && member.Name == l.node.config.Name {
+		s.Joining = &JoiningStatus{Bytes: m.progress.done, Total: m.progress.total}
+	}
+	for x := range l.exporters {
+		if x.to == member.Name {
+			s.Joining = &JoiningStatus{Bytes: x.sent.Load(), Total: x.total.Load()}
+		}
+	}
+	return s
+}
+
+// canServe tells whether a client of this node reaches a leader that serves.
+func (l *life) canServe(raft *replication.Status) bool {
+	if raft.Role == replication.Leader {
+		return l.serving
+	}
+	return raft.Leader.Name != "" && raft.Configuration.Contains(l.replica.Self()) && raft.Open
+}
+
+// logEvent writes an event of the membership core as one line.
+func (n *Node) logEvent(event mesh.Event) {
+	args := make([]any, 0, 2*len(event.Fields))
+	for _, field := range event.Fields {
+		args = append(args, field.Key, field.Value)
+	}
+	switch event.Level {
+	case mesh.Alarm:
+		n.logger.Error(event.Text, args...)
+	case mesh.Warning:
+		n.logger.Warn(event.Text, args...)
+	default:
+		n.logger.Info(event.Text, args...)
+	}
+}
+
+// String is the status for people, a few lines.
+func (s *Status) String() string {
+	text := fmt.Sprintf("%s of cluster %s: %s", s.Name, s.Cluster, s.Role)
+	if s.Leader != "" && s.Role != "leader" {
+		text += fmt.Sprintf(", the leader is %s", s.Leader)
+	}
+	if !s.Serving {
+		text += "; NOT SERVING"
+	}
+	text += fmt.Sprintf("\nstore %s, lineage %s, epoch %d, term %d\nlog: last %d, committed %d, applied %d; %d streams, %d bytes on disk\n",
+		s.Store, s.Lineage, s.Epoch, s.Term, s.Last, s.Commit, s.Applied, s.Streams, s.StoreBytes)
+	if s.Waiting != "" {
+		text += "waiting: " + s.Waiting + "\n"
+	}
+	for _, member := range s.Members {
+		text += fmt.Sprintf("  %-12s %-10s store %s", member.Name, member.State, member.Store)
+		if member.Joining != nil && member.Joining.Total > 0 {
+			text += fmt.Sprintf("  %d of %d bytes (%d %%)", member.Joining.Bytes, member.Joining.Total, 100*member.Joining.Bytes/member.Joining.Total)
+		}
+		if member.Reason != "" {
+			text += "  " + member.Reason
+		}
+		text += "\n"
+	}
+	for _, alarm := range s.Alarms {
+		text += "ALARM: " + alarm + "\n"
+	}
+	return text
+}
