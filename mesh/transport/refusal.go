@@ -1,6 +1,12 @@
 package transport
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"holdfast/protocol"
+)
 
 // Reason says why a process was refused.
 type Reason byte
@@ -53,4 +59,32 @@ type RefusedError struct {
 // Error tells the whole refusal in one line.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused %s (%s): %s", e.By, e.Member, e.Reason, e.Detail)
+}
+
+// appendRefusal appends the body of a refusal. Who is refused knows its name.
+func appendRefusal(dst []byte, e *RefusedError) []byte {
+	dst = append(dst, byte(e.Reason))
+	dst = appendText(dst, e.By)
+	return append(dst, e.Detail[:min(len(e.Detail), maxDetailBytes)]...)
+}
+
+// decodeRefusal reads the body of a refusal of member. The text is meant for a
+// log: what is not printable in it is replaced.
+func decodeRefusal(body []byte, member string) (*RefusedError, error) {
+	r := protocol.Reader{Rest: body}
+	e := &RefusedError{Member: member, Reason: Reason(r.Byte()), By: printable(takeText(&r, protocol.MaxNameBytes))}
+	if len(r.Rest) > maxDetailBytes {
+		r.Fail()
+	}
+	e.Detail = printable(string(r.Bytes(uint64(len(r.Rest)))))
+	return e, r.Done("refusal")
+}
+
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, s)
 }

@@ -3,125 +3,181 @@ package transport
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"holdfast/protocol"
 )
-
-// Limits that an Options field of zero stands for.
-const (
-	// DefaultMaxFrame is the largest frame body: the largest payload that a
-	// NATS server can be configured for (64 MiB) with room for what surrounds it.
-	DefaultMaxFrame = 72 << 20
-	// DefaultMaxQueued bounds the bytes that wait to be sent to one member.
-	DefaultMaxQueued = 16 << 20
-)
-
-// MaxStatus is the largest status in a hello, in bytes.
-const MaxStatus = 48 << 10
-
-// MaxKind is the largest frame kind that an owner may use.
-const MaxKind = 0xEF
-
-// Member is one line of the member list.
-type Member struct {
-	Name    string
-	Address string // host:port
-}
-
-// Presence is what a node says of itself in a hello.
-type Presence struct {
-	Store  protocol.StoreID // zero: not known, boot counters are not compared
-	Boot   uint64           // how often the store was opened
-	Status []byte           // for the other owner; at most MaxStatus bytes
-}
-
-// Hello is what another process said of itself when a link to it came up.
-type Hello struct {
-	Incarnation uint64
-	Presence
-}
-
-// Handler is told what happens. See the package comment for the order of calls
-// and for what a handler may do.
-type Handler interface {
-	// Connected reports that the link to name is up: frames can be sent.
-	Connected(name string, hello Hello)
-	// Disconnected reports that it is down, and why.
-	Disconnected(name string, cause error)
-	// Frame hands over a frame. The receiver owns body; a small one may share
-	// its memory block (64 KiB) with others.
-	Frame(name string, kind byte, body []byte)
-}
-
-// Options configure a transport.
-type Options struct {
-	Cluster string
-	Self    string   // this member's name
-	Members []Member // the same list on every node, this one included; the order does not matter
-
-	// Listen is the own mesh address; empty for the one in Members.
-	Listen string
-	// Listener is used in the place of Listen when it is not nil. The transport
-	// closes it.
-	Listener net.Listener
-
-	// Secret is the cluster secret (at least MinSecret bytes), from which the
-	// members' certificates are derived. Ignored when TLS is set.
-	Secret []byte
-	// TLS carries the operator's certificates: Certificates, RootCAs and
-	// ClientCAs. A certificate must have the member's name as a DNS name.
-	// With neither Secret nor TLS connections are plain, which is refused
-	// unless every address is a loopback address.
-	TLS *tls.Config
-
-	// Incarnation names this process: drawn at random at every start, not zero.
-	Incarnation uint64
-	// Hello returns what to say of this node, at every hello; it is called
-	// from the transport's goroutines.
-	Hello   func() Presence
-	Handler Handler
-	// Refused, when set, is told of every refusal, by others of this process
-	// (Member is Self) and by this process of others (By is Self). It is called
-	// again whenever a refused process tries again.
-	Refused func(*RefusedError)
-	Logger  *slog.Logger // nil: no log
-
-	MaxFrame  int // bytes of a frame's body; zero for DefaultMaxFrame; the same on every node
-	MaxQueued int // bytes; zero for DefaultMaxQueued
-
-	heartbeat time.Duration // zero for heartbeatInterval; tests shorten it
-}
 
 // Transport connects this process with the other members.
 type Transport struct {
-	ctx    context.Context
+	options  Options
+	log      *slog.Logger
+	members  digest
+	listener net.Listener
+
+	acceptingTLS *tls.Config              // nil: plain
+	diallingTLS  func(string) *tls.Config // returns nil: plain
+
+	peers map[string]*peer // every member but this one; never changed
+	order []*peer          // the same by name
+	door  door
+
+	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	tasks  sync.WaitGroup // every goroutine
+	once   sync.Once      // Close
 }
 
 // Start listens and begins to dial every other member. It fails when the
 // options are contradictory, the address cannot be listened on, or an address
-// is not a loopback one and there is neither a secret nor a certificate.
-func Start(options Options) (*Transport, error) { return nil, errors.New("start transport: not built") }
+// is not a loopback one and there is neither a secret nor a certificate. It
+// closes Options.Listener when it fails.
+func Start(options Options) (*Transport, error) {
+	t, err := newTransport(options)
+	if err != nil {
+		if options.Listener != nil {
+			options.Listener.Close()
+		}
+		return nil, fmt.Errorf("start mesh: %w", err)
+	}
+	t.tasks.Go(t.accept)
+	t.tasks.Go(t.beat)
+	for _, p := range t.order {
+		t.tasks.Go(p.dial)
+	}
+	return t, nil
+}
+
+func newTransport(options Options) (*Transport, error) {
+	if err := options.complete(); err != nil {
+		return nil, err
+	}
+	accepting, dialling, err := prepareTLS(&options)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transport{
+		options:      options,
+		log:          options.Logger,
+		members:      digestOf(options.Members),
+		listener:     options.Listener,
+		acceptingTLS: accepting,
+		diallingTLS:  dialling,
+		peers:        map[string]*peer{},
+	}
+	if t.listener == nil {
+		if t.listener, err = net.Listen("tcp", options.Listen); err != nil {
+			return nil, err
+		}
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	for _, m := range options.Members {
+		if m.Name != options.Self {
+			p := newPeer(t, m)
+			t.peers[m.Name] = p
+			t.order = append(t.order, p)
+		}
+	}
+	slices.SortFunc(t.order, func(a, b *peer) int { return strings.Compare(a.name, b.name) })
+	return t, nil
+}
 
 // Addr is the address that the transport listens on.
-func (t *Transport) Addr() net.Addr { return nil }
+func (t *Transport) Addr() net.Addr { return t.listener.Addr() }
 
 // Send queues a frame for name and returns at once. It returns false, and
 // drops the frame, when the link is down, when the member is unknown, when
-// the frame is larger than MaxFrame, or when more than MaxQueued bytes would
-// wait (a frame always fits an empty queue). The body must not be changed
-// afterwards.
-func (t *Transport) Send(name string, kind byte, body []byte) bool { return false }
+// the body is larger than MaxFrame or the kind above MaxKind, or when more than
+// MaxQueued bytes would wait (a frame always fits an empty queue). The body
+// must not be changed afterwards.
+func (t *Transport) Send(name string, kind byte, body []byte) bool {
+	p := t.peers[name]
+	if p == nil || kind > MaxKind || len(body) > t.options.MaxFrame {
+		return false
+	}
+	l := p.live.Load()
+	return l != nil && l.send(frame{kind: kind, body: body}, t.options.MaxQueued)
+}
 
 // Queued is the number of bytes that wait to be sent to name.
-func (t *Transport) Queued(name string) int { return 0 }
+func (t *Transport) Queued(name string) int {
+	if p := t.peers[name]; p != nil {
+		if l := p.live.Load(); l != nil {
+			return l.queued()
+		}
+	}
+	return 0
+}
 
 // Close breaks all connections and waits until every goroutine of the
-// transport has ended. No handler method is called after it returned.
-func (t *Transport) Close() { t.cancel(); t.tasks.Wait() }
+// transport has ended. No handler method is called after it returned; it does
+// not report the links that it breaks.
+func (t *Transport) Close() {
+	t.once.Do(func() {
+		t.cancel()
+		t.listener.Close()
+		for _, p := range t.order {
+			p.close()
+		}
+	})
+	t.tasks.Wait()
+}
+
+// beat keeps the connections alive and finds the dead ones.
+func (t *Transport) beat() {
+	ticker := time.NewTicker(t.options.heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, p := range t.order {
+			p.beat()
+		}
+	}
+}
+
+// closing ties a connection to a piece of work: it is closed when the work ends
+// (the function returned) or the transport is closed, whichever is first.
+func (t *Transport) closing(conn net.Conn) (end func()) {
+	stop := context.AfterFunc(t.ctx, func() { conn.Close() })
+	return func() {
+		stop()
+		conn.Close()
+	}
+}
+
+// hello is what this process says of itself to a member.
+func (t *Transport) hello(to string, attempt uint64) hello {
+	h := hello{
+		cluster:     t.options.Cluster,
+		from:        t.options.Self,
+		to:          to,
+		members:     t.members,
+		incarnation: t.options.Incarnation,
+		attempt:     attempt,
+		presence:    t.options.Hello(),
+	}
+	if len(h.presence.Status) > MaxStatus {
+		panic(fmt.Sprintf("mesh: status of %d bytes in a hello, at most %d are allowed", len(h.presence.Status), MaxStatus))
+	}
+	return h
+}
+
+// refusedBy is a refusal of this process by another.
+func (t *Transport) refusedBy(name string, reason Reason, detail string) *RefusedError {
+	return &RefusedError{By: name, Member: t.options.Self, Reason: reason, Detail: detail}
+}
+
+// reportRefusal tells the owner.
+func (t *Transport) reportRefusal(refused *RefusedError) {
+	if t.options.Refused != nil && t.ctx.Err() == nil {
+		t.options.Refused(refused)
+	}
+}
