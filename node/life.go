@@ -69,8 +69,9 @@ type life struct {
 	activation  *mesh.Activation // who it becomes
 
 	// ended is set once this life cannot go on, with what to do then.
-	ended ending
-	cause error
+	ended  ending
+	cause  error
+	closed bool
 }
 
 // ending says how a life goes over into the next.
@@ -368,6 +369,10 @@ func (l *life) followRole() {
 
 // close stops everything that runs on the store, and closes it.
 func (l *life) close() error {
+	if l.closed {
+		return nil
+	}
+	l.closed = true
 	if l.serving {
 		l.serving = false
 		l.door.Follow()

@@ -54,7 +54,6 @@ type Node struct {
 	quarantined  int   // stores that were set aside
 	doorMessages []jetstream.Message
 	started      time.Time
-	stopping     bool
 	done         chan struct{}
 	err          error // valid once done is closed
 
@@ -148,7 +147,7 @@ func (n *Node) run() {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	var m mail
-	for !n.stopping {
+	for {
 		m.reset()
 		var ticked bool
 		select {
@@ -172,7 +171,11 @@ func (n *Node) run() {
 			n.publishStatus()
 			n.notify.alive()
 		}
-		if n.life.ended != living && !n.stopping {
+		if n.life.ended == stop {
+			n.err = n.life.cause
+			break
+		}
+		if n.life.ended != living {
 			if n.err = n.nextLife(); n.err != nil {
 				n.logger.Error("cannot go on", "cause", n.err)
 				break
@@ -192,9 +195,6 @@ func (n *Node) nextLife() error {
 	meta := old.store.Meta()
 	err := old.close()
 	switch old.ended {
-	case stop:
-		n.stopping = true
-		return old.cause
 	case activate:
 		if err != nil {
 			return err
@@ -269,6 +269,12 @@ func (n *Node) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("stop the node: %w", ctx.Err())
 	}
+}
+
+// Kill ends the node at once: nothing is handed over, and clients are cut off.
+func (n *Node) Kill() {
+	n.mail.call(func() { n.life.end(stop, nil) })
+	<-n.done
 }
 
 // handOver makes another member the leader, if this one leads and there is one.
