@@ -1,0 +1,290 @@
+package jetstream
+
+import (
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
+)
+
+// deliverReady looks after every scheduled consumer.
+func (d *Door) deliverReady() {
+	if len(d.work) == 0 {
+		return
+	}
+	now := d.node.Now()
+	for i := 0; i < len(d.work); i++ {
+		c := d.work[i]
+		c.scheduled = false
+		if !c.gone && !c.delivering {
+			d.advance(c, now)
+		}
+	}
+	clear(d.work)
+	d.work = d.work[:0]
+}
+
+// advance proposes the next delivery of a consumer, if it has one.
+func (d *Door) advance(c *consumer, now int64) {
+	if until := c.pausedUntil(now); until > 0 {
+		d.wakeAt(c, until)
+		d.expirePulls(c, now, true)
+		return
+	}
+	if c.push != nil {
+		d.advancePush(c, now)
+		return
+	}
+	if c.pulls.len == 0 {
+		d.giveUp(c, now)
+		return
+	}
+	if d.holdBack(c, now) {
+		return
+	}
+	if c.machine.Ready(now) == 0 {
+		d.expirePulls(c, now, !c.full())
+		d.giveUp(c, now)
+		return
+	}
+	target := d.firstListening(c)
+	for target != nil && target.bytes > 0 && c.machine.NextSize(now) > target.bytes {
+		d.sendPullStatus(target.reply, statusTooLarge, target.messages, target.bytes)
+		d.endPull(c, target)
+		target = d.firstListening(c)
+	}
+	switch {
+	case target == nil:
+	case target.bytes > 0:
+		d.deliver(c, target, target.messages, target.bytes)
+	default:
+		d.deliver(c, nil, c.wanted(), 0)
+	}
+}
+
+// holdBack reports that the consumer must not deliver now, and has seen to it
+// that it is looked at again.
+func (d *Door) holdBack(c *consumer, now int64) bool {
+	if c.retryAt > now {
+		d.wakeAt(c, c.retryAt)
+		return true
+	}
+	if d.bus.Pending() > d.options.MaxOutbound {
+		if !c.isStalled {
+			c.isStalled = true
+			d.stalled = append(d.stalled, c)
+		}
+		return true
+	}
+	return false
+}
+
+// firstListening returns the first pull request whose client still listens; it
+// drops those before it.
+func (d *Door) firstListening(c *consumer) *pull {
+	for p := c.pulls.head; p != nil; p = c.pulls.head {
+		if d.bus.Interest(p.interest) {
+			return p
+		}
+		d.endPull(c, p)
+	}
+	return nil
+}
+
+// wanted is how many messages the requests before the first one with a byte
+// limit ask for; that one has a Deliver of its own.
+func (c *consumer) wanted() int {
+	wanted := 0
+	for p := c.pulls.head; p != nil && p.bytes == 0 && wanted < maxDeliverMessages; p = p.next {
+		wanted += max(p.messages, 1)
+	}
+	return wanted
+}
+
+// deliver proposes to hand out messages, to one request or (nil) to whoever
+// waits. bytes 0 stands for no limit but the door's own.
+func (d *Door) deliver(c *consumer, target *pull, messages, bytes int) {
+	messages = min(max(messages, 1), maxDeliverMessages)
+	if bytes == 0 || bytes > maxDeliverBytes {
+		bytes = maxDeliverBytes
+	}
+	d.addDeliver(c, target, messages, bytes)
+}
+
+func (d *Door) addDeliver(c *consumer, target *pull, messages, bytes int) {
+	d.room(commandOverhead)
+	d.batches.builder.Deliver(c.machine.Incarnation(), messages, int64(bytes))
+	d.batches.waitForCall(waitDeliver, call{consumer: c, target: target})
+	c.delivering = true
+}
+
+// giveUp has the machine look for messages that were delivered as often as
+// they may be and were not acknowledged in time. Deliveries do that in passing;
+// this is for when nobody asks for any.
+func (d *Door) giveUp(c *consumer, now int64) {
+	due := c.machine.NextDue()
+	if due == 0 {
+		return
+	}
+	if c.pulls.len == 0 && c.config().MaxDeliver <= 0 {
+		return
+	}
+	if due > now {
+		d.wakeAt(c, due)
+		return
+	}
+	if c.giveUpAt > now {
+		d.wakeAt(c, c.giveUpAt)
+		return
+	}
+	c.giveUpAt = now + max(giveUpInterval, int64(c.config().AckWait))
+	d.addDeliver(c, nil, 0, 0)
+}
+
+// delivered sends out what a Deliver handed out.
+func (d *Door) delivered(k *call, result *machine.Result) {
+	c := k.consumer
+	c.delivering = false
+	if c.gone || result.Err != nil {
+		return
+	}
+	now := d.node.Now()
+	d.burst++
+	for i := range result.Deliveries {
+		if c.push != nil {
+			d.sendToPush(c, &result.Deliveries[i])
+		} else {
+			d.sendToPull(c, k.target, &result.Deliveries[i], now)
+		}
+	}
+	if len(result.Deliveries) > 0 {
+		c.lastDelivered, c.lastActive = now, now
+	} else {
+		c.retryAt = now + retryDelay
+	}
+	d.schedule(c)
+}
+
+// sendToPull sends one message to the request whose turn it is. Without one,
+// the message is given back, to be delivered again at once.
+func (d *Door) sendToPull(c *consumer, target *pull, delivery *machine.Delivery, now int64) {
+	m, ok := d.load(c, delivery)
+	if !ok {
+		return
+	}
+	to := d.takeTurn(c, target, len(m.Subject)+len(d.address)+len(m.Header)+len(m.Payload))
+	if to == nil {
+		d.giveBack(c, delivery)
+		return
+	}
+	d.send(to.reply, &m)
+	if to.messages <= 0 {
+		if to.bytes > 0 {
+			d.sendPullStatus(to.reply, statusBatchCompleted, to.messages, to.bytes)
+		}
+		d.endPull(c, to)
+		return
+	}
+	if to.heartbeat > 0 {
+		to.heartbeatAt = now + to.heartbeat
+	}
+	if c.pulls.len > 1 {
+		c.pulls.remove(to)
+		c.pulls.add(to)
+	}
+}
+
+// takeTurn returns the request that gets a message of that size, which is
+// charged to it, or nil. A Deliver for one request (target) goes to no other.
+func (d *Door) takeTurn(c *consumer, target *pull, size int) *pull {
+	for {
+		p := c.pulls.head
+		if target != nil && target.queued {
+			p = target
+		}
+		switch {
+		case p == nil:
+			return nil
+		case p.checked != d.burst && !d.bus.Interest(p.interest):
+			d.endPull(c, p)
+			continue
+		case p.bytes > 0 && size > p.bytes:
+			d.sendPullStatus(p.reply, statusTooLarge, p.messages, p.bytes)
+			d.endPull(c, p)
+			continue
+		}
+		p.checked = d.burst
+		p.delivered++
+		p.messages--
+		if p.bytes > 0 {
+			if p.bytes -= size; p.bytes == 0 {
+				p.messages = 0
+			}
+		}
+		return p
+	}
+}
+
+// giveBack returns a message that was handed out but has nobody to go to.
+func (d *Door) giveBack(c *consumer, delivery *machine.Delivery) {
+	if c.config().AckPolicy == server.AckNone {
+		return
+	}
+	d.addAck(c, machine.Ack{
+		Kind:        machine.AckNak,
+		StreamSeq:   delivery.StreamSeq,
+		ConsumerSeq: delivery.ConsumerSeq,
+		Deliveries:  delivery.Deliveries,
+	}, nil)
+}
+
+// load reads the message of a delivery into d.raw, which the result aliases,
+// and writes its reply subject to d.address. A message that cannot be read is
+// counted and stays pending: it comes again after its ack wait.
+func (d *Door) load(c *consumer, delivery *machine.Delivery) (machine.Message, bool) {
+	m, ok := d.read(delivery.Location)
+	if !ok {
+		return m, false
+	}
+	if c.config().HeadersOnly {
+		d.scratch = appendHeadersOnly(d.scratch[:0], m.Header, len(m.Payload))
+		m.Header, m.Payload = d.scratch, nil
+	}
+	b := append(d.address[:0], c.replyPrefix...)
+	b = strconv.AppendUint(b, delivery.Deliveries, 10)
+	b = append(b, '.')
+	b = strconv.AppendUint(b, delivery.StreamSeq, 10)
+	b = append(b, '.')
+	b = strconv.AppendUint(b, delivery.ConsumerSeq, 10)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, delivery.Stamp, 10)
+	b = append(b, '.')
+	d.address = strconv.AppendUint(b, delivery.Pending, 10)
+	return m, true
+}
+
+// read loads a stored message; the result aliases d.raw.
+func (d *Door) read(at machine.Location) (machine.Message, bool) {
+	var m machine.Message
+	raw, err := d.node.Read(d.raw[:0], at)
+	if err == nil {
+		d.raw = raw
+		m, err = machine.DecodeMessage(raw)
+	}
+	if err != nil {
+		d.counts.ReadErrors++
+		d.logger.Error("stored message cannot be read", "index", at.Index, "offset", at.Offset, "error", err)
+		return m, false
+	}
+	return m, true
+}
+
+// send delivers a message that load prepared: the client sees the subject that
+// the message was published to, and the reply subject that acknowledges it.
+func (d *Door) send(to []byte, m *machine.Message) {
+	d.address = append(d.address, '@')
+	d.address = append(d.address, m.Subject...)
+	d.bus.Deliver(to, d.address, m.Header, m.Payload)
+	d.counts.Delivered++
+}

@@ -1,0 +1,267 @@
+package jetstream
+
+import (
+	"bytes"
+	"log/slog"
+	"math/rand/v2"
+
+	"holdfast/node/machine"
+)
+
+// queueGroup is the queue of all the door's subscriptions. It lets two nodes
+// be subscribed for the moment of a hand-over: each message goes to one.
+const queueGroup = "_holdfast_"
+
+const (
+	apiPrefix  = "$JS.API."
+	ackPrefix  = "$JS.ACK."
+	flowPrefix = "$JS.FC."
+)
+
+// Options configure a door. Zero numbers mean the defaults.
+type Options struct {
+	Machine *machine.Machine // the caller applies to it, the door only reads
+	Bus     Bus
+	Node    Node
+	Logger  *slog.Logger
+	Random  *rand.Rand     // names of consumers, identifiers of advisories
+	Limits  machine.Limits // what the node's configuration allows
+	Domain  string         // JetStream domain; empty for none
+
+	// MaxPayload is the most bytes of header and payload that a message may
+	// have, stored or sent. Default 1 MiB.
+	MaxPayload int
+	// MaxInFlight is how many batches may wait for the log. Default 4.
+	MaxInFlight int
+	// MaxQueued is how many bytes of batches may wait for one of these places
+	// before publishes are refused. Default 64 MiB.
+	MaxQueued int
+	// MaxOutbound is how many bytes the bus may have pending before deliveries
+	// stop. Default 16 MiB.
+	MaxOutbound int
+}
+
+type role uint8
+
+const (
+	following role = iota
+	leading
+	handingOver // what arrives is kept for the next leader
+)
+
+// Door is the front door of one node. See the package's documentation.
+type Door struct {
+	machine *machine.Machine
+	bus     Bus
+	node    Node
+	logger  *slog.Logger
+	random  *rand.Rand
+	options Options
+	role    role
+	counts  Counters
+
+	batches  batches
+	reads    reads
+	streams  map[machine.Incarnation]*stream
+	subjects map[string]int // how many streams listen to a subject
+	reserved int            // streams with a subject that begins with $ or a wildcard
+
+	consumers map[machine.Incarnation]*consumer
+	// byName finds a consumer by "stream.consumer", the way its subjects name it.
+	byName    map[string]*consumer
+	work      []*consumer // to be looked at before the next flush; each has scheduled set
+	acked     []*consumer // with acks for the next batch
+	stalled   []*consumer // wait for the bus to drain
+	deadlines deadlines
+
+	held []Message // copies of what arrived during a hand-over
+
+	scratch []byte // header or payload being built
+	address []byte // subject being built
+	raw     []byte // stored bytes being sent
+	burst   uint64 // counts bursts of deliveries, see pull.checked
+}
+
+// Counters tell what the door did since the process started.
+type Counters struct {
+	Requests, RequestErrors uint64 // API
+	Publishes, Refused      uint64 // Refused: answered with an error
+	Delivered, Acks         uint64
+	StaleAcks               uint64 // acks that named a gone stream, consumer or message
+	ReadErrors              uint64 // payloads that could not be read
+	Oversized               uint64 // answers too large to be sent
+	Dropped                 uint64 // messages dropped because the node could not take them
+}
+
+// New returns a door that follows.
+func New(options Options) *Door {
+	setDefault(&options.MaxPayload, 1<<20)
+	setDefault(&options.MaxInFlight, 4)
+	setDefault(&options.MaxQueued, 64<<20)
+	setDefault(&options.MaxOutbound, 16<<20)
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	if options.Random == nil {
+		options.Random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	d := &Door{
+		machine: options.Machine,
+		bus:     options.Bus,
+		node:    options.Node,
+		logger:  options.Logger,
+		random:  options.Random,
+		options: options,
+	}
+	d.forget()
+	return d
+}
+
+func setDefault(value *int, fallback int) {
+	if *value == 0 {
+		*value = fallback
+	}
+}
+
+// forget drops everything volatile.
+func (d *Door) forget() {
+	d.batches.reset()
+	d.reads.reset()
+	d.streams = make(map[machine.Incarnation]*stream)
+	d.subjects = make(map[string]int)
+	d.reserved = 0
+	d.consumers = make(map[machine.Incarnation]*consumer)
+	d.byName = make(map[string]*consumer)
+	d.work, d.acked, d.stalled = nil, nil, nil
+	d.deadlines = nil
+	d.held = nil
+}
+
+// Counters returns what the door did so far.
+func (d *Door) Counters() Counters { return d.counts }
+
+// Lead begins to serve: everything of earlier terms has been applied. After an
+// abandoned hand-over it goes on with what arrived in the meantime.
+func (d *Door) Lead() {
+	if d.role == handingOver {
+		d.role = leading
+		held := d.held
+		d.held = nil
+		for i := range held {
+			d.Handle(&held[i])
+		}
+		return
+	}
+	if d.role == leading {
+		return
+	}
+	d.forget()
+	d.role = leading
+	d.batches.lastStamp = d.machine.Stamp()
+	now := d.node.Now()
+	for _, s := range d.machine.Streams() {
+		d.openStream(s)
+		for _, c := range s.Consumers() {
+			d.openConsumer(c, now)
+		}
+	}
+	for _, prefix := range []string{apiPrefix, ackPrefix, flowPrefix} {
+		d.bus.Subscribe(prefix+">", queueGroup)
+	}
+}
+
+// Handover proposes what has come together and stops proposing: what arrives
+// from now on is kept until Follow forwards it, or Lead takes it up again.
+func (d *Door) Handover() {
+	if d.role != leading {
+		return
+	}
+	d.proposeAll()
+	d.role = handingOver
+}
+
+// Follow stops serving. Whoever waits for an answer gets none, except waiting
+// pull requests, which are told to ask again. What arrived during a hand-over
+// is forwarded to the new leader.
+func (d *Door) Follow() {
+	if d.role == following {
+		return
+	}
+	for _, prefix := range []string{apiPrefix, ackPrefix, flowPrefix} {
+		d.bus.Unsubscribe(prefix+">", queueGroup)
+	}
+	for _, subject := range sortedKeys(d.subjects) {
+		d.bus.Unsubscribe(subject, queueGroup)
+	}
+	d.releasePulls(statusLeadershipChange)
+	held := d.held
+	d.role = following
+	d.forget()
+	if len(held) > 0 {
+		d.node.Forward(held)
+	}
+}
+
+// Handle takes one message from the bus. A node that does not lead drops it.
+func (d *Door) Handle(m *Message) {
+	switch d.role {
+	case following:
+		d.counts.Dropped++
+		return
+	case handingOver:
+		d.hold(m)
+		return
+	}
+	if len(m.Subject) > 0 && m.Subject[0] == '$' {
+		if d.handleReserved(m) && d.reserved == 0 {
+			return
+		}
+	}
+	d.publish(m)
+}
+
+// handleReserved takes what is addressed to JetStream itself.
+func (d *Door) handleReserved(m *Message) bool {
+	switch {
+	case bytes.HasPrefix(m.Subject, []byte(ackPrefix)):
+		d.handleAck(m)
+	case bytes.HasPrefix(m.Subject, []byte(apiPrefix)):
+		d.handleRequest(m)
+	case bytes.HasPrefix(m.Subject, []byte(flowPrefix)):
+		d.handleFlowControl(m)
+	default:
+		return false
+	}
+	return true
+}
+
+// hold keeps a copy of a message for the next leader.
+func (d *Door) hold(m *Message) {
+	buffer := make([]byte, 0, len(m.Subject)+len(m.Reply)+len(m.Header)+len(m.Payload))
+	keep := func(b []byte) []byte {
+		start := len(buffer)
+		buffer = append(buffer, b...)
+		return buffer[start:len(buffer):len(buffer)]
+	}
+	d.held = append(d.held, Message{Subject: keep(m.Subject), Reply: keep(m.Reply), Header: keep(m.Header), Payload: keep(m.Payload)})
+}
+
+// Tick does what is due: expired pull requests, heartbeats, redeliveries,
+// consumers that nobody uses, and a tick of the log's clock when something in
+// the machine waits for one.
+func (d *Door) Tick(now int64) {
+	if d.role != leading {
+		return
+	}
+	d.runDeadlines(now)
+	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
+		for _, c := range d.stalled {
+			c.isStalled = false
+			d.schedule(c)
+		}
+		d.stalled = d.stalled[:0]
+	}
+	if due := d.machine.NextExpiry(); due != 0 && due <= now && d.batches.idle() {
+		d.batches.tick = true
+	}
+}

@@ -1,0 +1,112 @@
+package jetstream
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	headerLine = "NATS/1.0\r\n"
+	crlf       = "\r\n"
+)
+
+// headerValue returns the value of the first header named key, without the
+// spaces before it, or nil. Names are compared exactly, as nats-server does.
+func headerValue(header []byte, key string) []byte {
+	line := headerAt(header, key)
+	if line < 0 {
+		return nil
+	}
+	value := header[line+len(key)+1:]
+	if end := bytes.Index(value, []byte(crlf)); end >= 0 {
+		value = value[:end]
+	}
+	return bytes.TrimLeft(value, " ")
+}
+
+// headerAt returns where the line of key begins, or -1.
+func headerAt(header []byte, key string) int {
+	for at := 0; ; {
+		end := bytes.Index(header[at:], []byte(crlf))
+		if end < 0 {
+			return -1
+		}
+		at += end + len(crlf)
+		line := header[at:]
+		if len(line) > len(key) && line[len(key)] == ':' && string(line[:len(key)]) == key {
+			return at
+		}
+	}
+}
+
+// withoutHeader returns header without the lines named key. When no other line
+// is left the whole header goes. The input is changed in place.
+func withoutHeader(header []byte, key string) []byte {
+	for {
+		at := headerAt(header, key)
+		if at < 0 {
+			return header
+		}
+		end := bytes.Index(header[at:], []byte(crlf))
+		if end < 0 {
+			return header
+		}
+		header = append(header[:at], header[at+end+len(crlf):]...)
+		if len(header) <= len(headerLine)+len(crlf) {
+			return nil
+		}
+	}
+}
+
+// withoutStatus drops the status of a header's first line, so that a stored
+// message is never mistaken for a control message. The input is changed in place.
+func withoutStatus(header []byte) []byte {
+	const version = "NATS/1.0"
+	if !bytes.HasPrefix(header, []byte(version)) || bytes.HasPrefix(header[len(version):], []byte(crlf)) {
+		return header
+	}
+	end := bytes.Index(header, []byte(crlf))
+	if end < 0 {
+		return header
+	}
+	header = append(header[:len(version)], header[end:]...)
+	if len(header) <= len(headerLine)+len(crlf) {
+		return nil
+	}
+	return header
+}
+
+// appendHeaderStart appends the lines of header to dst, without the empty line
+// that ends them, or the first line alone when there is no header.
+func appendHeaderStart(dst, header []byte) []byte {
+	if len(header) < len(headerLine)+len(crlf) {
+		return append(dst, headerLine...)
+	}
+	return append(dst, header[:len(header)-len(crlf)]...)
+}
+
+// appendHeadersOnly appends the header of a delivery that leaves out the
+// payload: what was published, and the size of what is left out.
+func appendHeadersOnly(dst, header []byte, payloadSize int) []byte {
+	dst = appendHeaderStart(dst, header)
+	dst = append(dst, server.JSMsgSize...)
+	dst = append(dst, ": "...)
+	dst = strconv.AppendInt(dst, int64(payloadSize), 10)
+	return append(dst, crlf+crlf...)
+}
+
+// requiresHigherLevel reports whether a request asks for an API level above
+// the one that is served.
+func requiresHigherLevel(header []byte) bool {
+	if len(header) == 0 {
+		return false
+	}
+	value := headerValue(header, server.JSRequiredApiLevel)
+	if len(value) == 0 {
+		return false
+	}
+	level, err := strconv.Atoi(string(value))
+	return err != nil || level > server.JSApiLevel
+}

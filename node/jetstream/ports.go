@@ -1,0 +1,57 @@
+package jetstream
+
+import (
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
+)
+
+// Message is one NATS message, as it comes from the bus. The slices may alias
+// memory that the bus uses again; the door copies what it keeps. Header is a
+// whole NATS header block ("NATS/1.0\r\n…\r\n\r\n") or empty.
+type Message struct {
+	Subject, Reply, Header, Payload []byte
+}
+
+// Bus is the attachment to the NATS server. All methods are called from the
+// goroutine that calls the door, none blocks, and slices are not kept.
+type Bus interface {
+	// Subscribe asks for the messages of a subject, as a member of a queue.
+	// The server knows of the subscription before it sees anything that is
+	// delivered or published afterwards.
+	Subscribe(subject, queue string)
+	Unsubscribe(subject, queue string)
+	// Deliver sends to the subscription of `to`. A reply of the form
+	// "$JS.ACK.….@<subject>" makes the client see <subject> as the subject
+	// and the part before the @ as the reply.
+	Deliver(to, reply, header, payload []byte)
+	// Publish sends an ordinary message.
+	Publish(subject, reply, header, payload []byte)
+	// Interest reports whether anybody in the cluster subscribes to subject.
+	Interest(subject string) bool
+	// Pending is the number of bytes that the server has not yet taken.
+	Pending() int
+}
+
+// Node is what the door needs of the node that it belongs to.
+type Node interface {
+	// Propose hands one batch to the replicated log and keeps data. The
+	// result comes with [Door.Applied] under the returned index, or never
+	// when leadership is lost.
+	Propose(data []byte) (index uint64, err error)
+	// Barrier asks for proof that this node is still the leader.
+	// [Door.Barriered] answers with the same context once everything that was
+	// committed before the call has been applied.
+	Barrier(context uint64)
+	// Read appends the bytes of a stored message to dst; they are what
+	// machine.DecodeMessage reads.
+	Read(dst []byte, at machine.Location) ([]byte, error)
+	// Now is the wall clock in nanoseconds since 1970.
+	Now() int64
+	// Cluster describes leader and replicas for info responses; nil for none.
+	// The door does not change it.
+	Cluster() *server.ClusterInfo
+	// Forward hands messages to the node that leads now. They are copies that
+	// the node may keep.
+	Forward(messages []Message)
+}

@@ -1,0 +1,104 @@
+package jetstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
+)
+
+// commandOverhead bounds what a publish command adds to its three parts.
+const commandOverhead = 64
+
+// publish puts a message for a stream into the open batch.
+func (d *Door) publish(m *Message) {
+	s := d.machine.Match(m.Subject)
+	if s == nil {
+		d.counts.Dropped++
+		d.sendNoResponders(m.Reply, m.Subject)
+		return
+	}
+	d.counts.Publishes++
+	reply := m.Reply
+	if s.Config().NoAck {
+		reply = nil
+	}
+	header := m.Header
+	if len(header) > 0 {
+		header = d.storedHeader(header)
+	}
+	size := len(header) + len(m.Payload)
+	if size > d.options.MaxPayload {
+		d.refusePublish(reply, s, nil, server.NewJSStreamMessageExceedsMaximumError())
+		return
+	}
+	b := &d.batches
+	if b.queued > d.options.MaxQueued {
+		d.refusePublish(reply, s, []byte(statusTooManyRequests), server.NewJSStreamTooManyRequestsError())
+		return
+	}
+	d.room(size + len(m.Subject) + commandOverhead)
+	b.builder.Publish(s.Incarnation(), m.Subject, header, m.Payload)
+	if len(reply) == 0 {
+		b.wait(waiter{})
+		return
+	}
+	b.wait(waiter{kind: waitPublish, span: b.keep(reply)})
+}
+
+// storedHeader returns the header as it is stored: without a status, which
+// would make a delivery look like a control message, and without what another
+// account's export noted about the client.
+func (d *Door) storedHeader(header []byte) []byte {
+	if bytes.HasPrefix(header, []byte(headerLine)) && headerAt(header, server.ClientInfoHdr) < 0 {
+		return header
+	}
+	d.scratch = append(d.scratch[:0], header...)
+	return withoutHeader(withoutStatus(d.scratch), server.ClientInfoHdr)
+}
+
+// acknowledge sends the PubAck of a publish that was applied.
+func (d *Door) acknowledge(reply []byte, result *machine.Result) {
+	if result.Err != nil || result.Stream == nil {
+		if result.Stream == nil {
+			// Its stream went away in the meantime: nobody listens any more.
+			d.counts.Refused++
+			d.sendNoResponders(reply, nil)
+			return
+		}
+		d.refusePublish(reply, result.Stream, nil, result.Err)
+		return
+	}
+	st := d.streams[result.Stream.Incarnation()]
+	if st == nil {
+		return
+	}
+	d.scratch = appendPubAck(d.scratch[:0], st.pubAck, result.Seq, result.Duplicate)
+	d.bus.Publish(reply, nil, nil, d.scratch)
+}
+
+// appendPubAck appends what server.PubAck encodes to.
+func appendPubAck(dst, prefix []byte, seq uint64, duplicate bool) []byte {
+	dst = append(dst, prefix...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	if duplicate {
+		dst = append(dst, `,"duplicate": true`...)
+	}
+	return append(dst, '}')
+}
+
+// refusePublish answers a publish with an error.
+func (d *Door) refusePublish(reply []byte, s *machine.Stream, header []byte, apiErr *server.ApiError) {
+	d.counts.Refused++
+	if len(reply) == 0 {
+		return
+	}
+	response, err := json.Marshal(&server.JSPubAckResponse{Error: apiErr, PubAck: &server.PubAck{Stream: s.Name()}})
+	if err != nil {
+		return
+	}
+	d.bus.Publish(reply, nil, header, response)
+}

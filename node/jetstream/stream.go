@@ -1,0 +1,115 @@
+package jetstream
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"holdfast/node/machine"
+)
+
+// stream is what the door keeps of a stream while it leads.
+type stream struct {
+	subjects []string // that it is subscribed to
+	// pubAck begins every PubAck: {"stream":"NAME","seq":
+	pubAck []byte
+	// waiting are the consumers to look at when messages arrive: those with
+	// pull requests, and push consumers. consumer.place is the index here.
+	waiting []*consumer
+}
+
+// openStream begins to listen to a stream's subjects.
+func (d *Door) openStream(s *machine.Stream) *stream {
+	name := s.Name()
+	st := &stream{}
+	if d.options.Domain == "" {
+		st.pubAck = fmt.Appendf(nil, "{%q:%q,%q:", "stream", name, "seq")
+	} else {
+		st.pubAck = fmt.Appendf(nil, "{%q:%q,%q:%q,%q:", "stream", name, "domain", d.options.Domain, "seq")
+	}
+	d.streams[s.Incarnation()] = st
+	d.listen(st, listenSubjects(s))
+	return st
+}
+
+func listenSubjects(s *machine.Stream) []string {
+	config := s.Config()
+	if config.Mirror != nil {
+		return nil
+	}
+	return config.Subjects
+}
+
+// listen changes what a stream is subscribed to.
+func (d *Door) listen(st *stream, subjects []string) {
+	for _, subject := range subjects {
+		if slices.Contains(st.subjects, subject) {
+			continue
+		}
+		if d.subjects[subject]++; d.subjects[subject] == 1 {
+			d.bus.Subscribe(subject, queueGroup)
+			d.reserved += reservedSubject(subject)
+		}
+	}
+	for _, subject := range st.subjects {
+		if slices.Contains(subjects, subject) {
+			continue
+		}
+		if d.subjects[subject]--; d.subjects[subject] == 0 {
+			delete(d.subjects, subject)
+			d.bus.Unsubscribe(subject, queueGroup)
+			d.reserved -= reservedSubject(subject)
+		}
+	}
+	st.subjects = slices.Clone(subjects)
+}
+
+// reservedSubject is 1 for a subject that messages to JetStream itself could
+// match, such as > or $JS.EVENT.>.
+func reservedSubject(subject string) int {
+	if subject != "" && (subject[0] == '$' || subject[0] == '>' || subject[0] == '*') {
+		return 1
+	}
+	return 0
+}
+
+// closeStream stops listening to a stream that is gone.
+func (d *Door) closeStream(s *machine.Stream) {
+	if st := d.streams[s.Incarnation()]; st != nil {
+		d.listen(st, nil)
+		delete(d.streams, s.Incarnation())
+	}
+}
+
+// observe follows what an entry changed besides its results.
+func (d *Door) observe(e *machine.Event) {
+	now := d.node.Now()
+	switch e.Kind {
+	case machine.EventStored:
+		if st := d.streams[e.Stream.Incarnation()]; st != nil {
+			for _, c := range st.waiting {
+				d.schedule(c)
+			}
+		}
+	case machine.EventStreamCreated:
+		d.openStream(e.Stream)
+	case machine.EventStreamUpdated:
+		if st := d.streams[e.Stream.Incarnation()]; st != nil {
+			d.listen(st, listenSubjects(e.Stream))
+		}
+	case machine.EventStreamDeleted:
+		d.closeStream(e.Stream)
+	case machine.EventConsumerCreated:
+		d.openConsumer(e.Consumer, now)
+	case machine.EventConsumerUpdated:
+		d.updateConsumer(e.Consumer, now)
+	case machine.EventConsumerDeleted:
+		d.closeConsumer(e.Consumer)
+	case machine.EventStale:
+		d.counts.StaleAcks += uint64(e.Count)
+		d.logger.Warn("stale reference dropped", "what", e.Text, "count", e.Count)
+	}
+	d.advise(e)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
