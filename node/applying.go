@@ -130,12 +130,7 @@ func (l *life) Forward(messages []jetstream.Message) {
 
 // handleForward takes what another node forwarded to this one as leader.
 func (l *life) handleForward(body []byte) error {
-	var messages []jetstream.Message
-	err := decodeForward(body, func(f forwarded) {
-		messages = append(messages, jetstream.Message{Subject: f.subject, Reply: f.reply, Header: f.header, Payload: f.payload})
+	return decodeForward(body, func(f forwarded) {
+		l.door.Handle(&jetstream.Message{Subject: f.subject, Reply: f.reply, Header: f.header, Payload: f.payload})
 	})
-	if err == nil {
-		l.door.Handle(messages)
-	}
-	return err
 }

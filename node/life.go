@@ -131,8 +131,8 @@ func (l *life) open() (err error) {
 	}
 	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: n.link, Node: l, Logger: n.logger})
 	l.checkpoints.reset(meta.CheckpointIndex)
-	l.writer = startWriter(l.store, func(w *writer, id uint64, err error) {
-		n.mail.update(func(next *mail) { next.written = append(next.written, written{w, id, err}) })
+	l.writer = startWriter(l.store, func(id uint64, err error) {
+		n.mail.update(func(next *mail) { next.written = append(next.written, written{l, id, err}) })
 	})
 	l.announce()
 	return l.connect()
@@ -216,7 +216,7 @@ func readLandmarks(store *wal.Store, checkpoint uint64) ([]protocol.Entry, error
 // handle takes what arrived.
 func (l *life) handle(m *mail) {
 	for _, w := range m.written {
-		if w.writer != l.writer {
+		if w.life != l {
 			continue // of an earlier life
 		}
 		if w.err != nil {
@@ -235,12 +235,9 @@ func (l *life) handle(m *mail) {
 }
 
 func (l *life) handleChunk(chunk *bus.Chunk) {
-	messages := l.node.doorMessages[:0]
 	for i := range chunk.Messages {
-		messages = append(messages, jetstream.Message(chunk.Messages[i]))
+		l.door.Handle((*jetstream.Message)(&chunk.Messages[i]))
 	}
-	l.door.Handle(messages)
-	l.node.doorMessages = messages
 	chunk.Release()
 }
 

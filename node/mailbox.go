@@ -45,9 +45,9 @@ type linkEvent struct {
 
 // written reports a durable write, or the failure of one.
 type written struct {
-	writer *writer
-	id     uint64
-	err    error
+	life *life
+	id   uint64
+	err  error
 }
 
 func newMailbox() *mailbox {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,7 +20,6 @@ import (
 	"holdfast/mesh/transport"
 	"holdfast/node/bus"
 	"holdfast/node/config"
-	"holdfast/node/jetstream"
 	"holdfast/wal"
 )
 
@@ -50,12 +50,11 @@ type Node struct {
 	// snapshot is what the monitor shows; written by the loop.
 	snapshot atomic.Pointer[Status]
 
-	life         *life // owned by the loop
-	quarantined  int   // stores that were set aside
-	doorMessages []jetstream.Message
-	started      time.Time
-	done         chan struct{}
-	err          error // valid once done is closed
+	life        *life // owned by the loop
+	quarantined int   // stores that were set aside
+	started     time.Time
+	done        chan struct{}
+	err         error // valid once done is closed
 
 	monitorAddress net.Addr
 }
@@ -75,7 +74,7 @@ func Start(cfg *config.Config, logger *slog.Logger) (n *Node, err error) {
 	if n.meshTLS, err = cfg.MeshTLS(); err != nil {
 		return nil, err
 	}
-	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{Logger: logger}); err != nil {
+	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{}); err != nil {
 		return nil, err
 	}
 	if err = n.listenMonitor(); err != nil {
@@ -102,7 +101,7 @@ func (n *Node) startServer() (err error) {
 		Handler: func(chunk *bus.Chunk) {
 			n.mail.update(func(next *mail) { next.chunks = append(next.chunks, chunk) })
 		},
-		Refuse: jetstream.RefuseBusy,
+		Refuse: refuseBusy,
 		Logger: n.logger,
 	})
 	if err != nil {
@@ -117,6 +116,18 @@ func (n *Node) startServer() (err error) {
 	}
 	return n.link.Attach(n.server, attachTimeout)
 }
+
+// busyAnswer is what a publisher is told while more messages wait for the loop
+// than may: nobody has stored the message, and it is worth trying again.
+var busyAnswer = func() []byte {
+	answer, err := json.Marshal(server.JSPubAckResponse{Error: server.NewJSInsufficientResourcesError()})
+	if err != nil {
+		panic(err)
+	}
+	return answer
+}()
+
+func refuseBusy(bus.Message) (header, payload []byte) { return nil, busyAnswer }
 
 // openLife opens the current store; one that cannot be trusted is set aside,
 // and the node goes on with a blank one (a damaged memory is no memory).

@@ -151,7 +151,7 @@ func (l *life) importEnded(m *importer, manifest *wal.Manifest, err error) {
 	l.staged, l.stagedLast = m.stage, manifest.Last
 	l.replica.Staged(mesh.Copy{
 		From: m.from, Lineage: manifest.Lineage, Epoch: manifest.Epoch, Foundings: manifest.Foundings,
-		LastIndex: manifest.Last, LastTerm: manifest.LastTerm(),
+		LastIndex: manifest.Last, LastTerm: manifest.Marks[len(manifest.Marks)-1].Term,
 		OwnLogIsPrefix: l.isPrefix(m.stage),
 	})
 }

@@ -46,8 +46,8 @@ type MemberStatus struct {
 
 // JoiningStatus is how far the copy of a store is that a member receives.
 type JoiningStatus struct {
-	Bytes uint64 `json:"bytes"`
-	Total uint64 `json:"total"`
+	Bytes int64 `json:"bytes"`
+	Total int64 `json:"total"`
 }
 
 // publishStatus makes the present state visible to the monitor.
@@ -69,7 +69,7 @@ func (l *life) status() *Status {
 		Name: n.config.Name, Cluster: n.config.Cluster.Name,
 		Store: l.identity.Store.String(), Lineage: l.identity.Lineage.String(), Epoch: local.Epoch,
 		Role: "blank", Applied: l.machine.Applied(), Alarms: []string{},
-		StoreBytes: l.store.Size(), Streams: l.machine.StreamCount(), QuarantinedStores: n.quarantined,
+		StoreBytes: l.store.Size(), Streams: len(l.machine.Streams()), QuarantinedStores: n.quarantined,
 		UptimeSeconds: time.Since(n.started).Seconds(),
 	}
 	if raft, holding := l.replica.Raft(); holding {
@@ -87,9 +87,9 @@ func (l *life) status() *Status {
 }
 
 func (l *life) memberStatus(member *mesh.MemberView) MemberStatus {
-	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Store.String(), Reason: member.Reason}
+	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Status.Store.String(), Reason: member.Reason}
 	if m := l.importer; m != nil && member.Name == l.node.config.Name {
-		s.Joining = &JoiningStatus{Bytes: m.progress.done, Total: m.progress.total}
+		s.Joining = &JoiningStatus{Bytes: int64(m.progress.done), Total: int64(m.progress.total)}
 	}
 	for x := range l.exporters {
 		if x.to == member.Name {
