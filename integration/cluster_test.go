@@ -1,0 +1,159 @@
+package integration
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// cluster is a set of members and their processes on this machine.
+type cluster struct {
+	name       string
+	nodes      []*node // in the order of their names, n1 first
+	secretFile string
+}
+
+// newCluster prepares the configurations of a cluster without starting it.
+func newCluster(t *testing.T, size int) *cluster {
+	t.Helper()
+	folder := t.TempDir()
+	c := &cluster{name: "test-" + randomWord(), secretFile: filepath.Join(folder, "secret")}
+	if err := os.WriteFile(c.secretFile, []byte(randomWord()+randomWord()+randomWord()+randomWord()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range size {
+		n := &node{name: fmt.Sprintf("n%d", i+1), at: freeAddress(t)}
+		n.folder = filepath.Join(folder, n.name)
+		if err := os.Mkdir(n.folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	for _, n := range c.nodes {
+		n.configure(t, c)
+	}
+	t.Cleanup(func() { c.end(t) })
+	return c
+}
+
+// startCluster starts a cluster and waits until every node serves.
+func startCluster(t *testing.T, size int) *cluster {
+	t.Helper()
+	c := newCluster(t, size)
+	for _, n := range c.nodes {
+		n.start(t)
+	}
+	c.waitReady(t)
+	return c
+}
+
+// configure writes the node's configuration as a member of c.
+func (n *node) configure(t *testing.T, c *cluster) {
+	t.Helper()
+	args, err := underTest.arguments(c, n)
+	if err != nil {
+		t.Fatalf("configure %s: %v", n.name, err)
+	}
+	n.args = args
+}
+
+// end kills what still runs and, when the test failed, says what each node
+// had to say.
+func (c *cluster) end(t *testing.T) {
+	for _, n := range c.nodes {
+		if n.running() {
+			n.process.command.Process.Kill()
+			<-n.process.exited
+		}
+	}
+	if !t.Failed() {
+		return
+	}
+	for _, n := range c.nodes {
+		t.Logf("last lines of %s (%s):\n%s", n.name, n.clientAddress(), n.lastLines(60))
+	}
+}
+
+// readyLimit bounds a start on a busy machine. It is about wedges, not speed.
+const readyLimit = 40 * time.Second
+
+// waitReady waits until every running node serves and all agree who leads, and
+// returns the leader.
+func (c *cluster) waitReady(t testing.TB) *node {
+	t.Helper()
+	var leader *node
+	eventually(t, readyLimit, "cluster is not ready", func() error {
+		name := ""
+		for _, n := range c.nodes {
+			if n.process == nil {
+				continue
+			}
+			if !n.running() {
+				if !n.process.told {
+					t.Fatalf("%s: ended with exit code %d:\n%s", n.name, n.process.exitCode(), n.lastLines(20))
+				}
+				continue
+			}
+			v, err := underTest.view(n)
+			switch {
+			case err != nil:
+				return err
+			case !v.ready:
+				return fmt.Errorf("%s is not ready", n.name)
+			case v.leader == "":
+				return fmt.Errorf("%s knows no leader", n.name)
+			case name != "" && name != v.leader:
+				return fmt.Errorf("%s says that %s leads, another says %s", n.name, v.leader, name)
+			}
+			name = v.leader
+		}
+		leader = c.node(name)
+		if leader == nil || !leader.running() {
+			return fmt.Errorf("the leader %q is not running", name)
+		}
+		return nil
+	})
+	return leader
+}
+
+// node returns the member of that name, nil for none.
+func (c *cluster) node(name string) *node {
+	i := slices.IndexFunc(c.nodes, func(n *node) bool { return n.name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.nodes[i]
+}
+
+// others returns every member but these.
+func (c *cluster) others(not ...*node) []*node {
+	return slices.DeleteFunc(slices.Clone(c.nodes), func(n *node) bool { return slices.Contains(not, n) })
+}
+
+// eventually probes until it gets no error; the last error tells why it gave up.
+func eventually(t testing.TB, limit time.Duration, what string, probe func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := probe()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s after %v: %v", what, limit, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// randomWord is 16 hexadecimal digits.
+func randomWord() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,75 @@
+package integration
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// program is the path of the binary under test, built once.
+var program string
+
+// underTest is what the binary is: Holdfast, or nats-server for comparison.
+var underTest target
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait much more than they compute.
+	if !parallelGiven() {
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(run(m))
+}
+
+func parallelGiven() bool {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	return given
+}
+
+// run builds the binary into a folder that goes away with the tests.
+func run(m *testing.M) int {
+	name := os.Getenv("HOLDFAST_TEST_TARGET")
+	switch name {
+	case "", "holdfast":
+		underTest = holdfast{}
+	case "nats-server":
+		underTest = natsServer{}
+	default:
+		fmt.Fprintf(os.Stderr, "HOLDFAST_TEST_TARGET=%s: want holdfast or nats-server\n", name)
+		return 2
+	}
+	folder, err := os.MkdirTemp("", "holdfast-integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	// Another user must be able to run it, see TestStoreNotWritable.
+	if err := os.Chmod(folder, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	program = filepath.Join(folder, "server")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, underTest.source())
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build %s: %v\n%s", underTest.source(), err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// requireHoldfast leaves a test out when JetStream stands in for Holdfast.
+func requireHoldfast(t *testing.T) {
+	t.Helper()
+	if _, ok := underTest.(holdfast); !ok {
+		t.Skip("about Holdfast itself")
+	}
+}
