@@ -220,16 +220,16 @@ func (t *Transport) turnAway(raw, conn net.Conn, cause error) {
 		}
 		return
 	}
+	if p := t.peers[refused.Member]; p != nil {
+		p.complain(refused)
+	} else {
+		t.reportRefusal(refused)
+		t.grumble(raw.RemoteAddr(), refused)
+	}
 	_ = raw.SetDeadline(time.Now().Add(time.Second))
 	if _, err := conn.Write(appendOpening(nil, kindRefused, appendRefusal(nil, refused))); err == nil {
 		hangUp(raw)
 	}
-	if p := t.peers[refused.Member]; p != nil {
-		p.complain(refused)
-		return
-	}
-	t.reportRefusal(refused)
-	t.grumble(raw.RemoteAddr(), refused)
 }
 
 // hangUp closes the sending side and waits until the other end has read what
