@@ -1,7 +1,10 @@
 package mesh
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"holdfast/protocol"
 )
@@ -22,55 +25,177 @@ type Options struct {
 	Random      *rand.Rand
 }
 
+// patience is how many RetryTicks an unfinished attempt, an offer or an alarm
+// lasts without being renewed. More than one lost message fits in.
+const patience = 4
+
 // Core is the membership of one store. Not safe for concurrent use.
 type Core struct {
 	options Options
+	off     switches
 	local   Local
-	effects Effects
+	peers   []*peer // the other members, by name
+	now     uint64  // ticks since New
+
+	// promised is the promise handed out last; until local shows it, the store
+	// is about to change and confirms and grants nothing.
+	promised protocol.Attempt
+	writeID  uint64
+
+	// attempt is the one that this store makes, at most one. retryAt is the tick
+	// before which no other starts; obstacle is why the last one ended.
+	attempt  *attempt
+	retryAt  uint64
+	obstacle string
+	// override is an operator's `found --without` that has not ended.
+	override *override
+
+	// stage is the copy that was asked for; stageAt the tick before which no
+	// other is.
+	stage   *stage
+	stageAt uint64
+	// mayLeave: an operator discarded this store.
+	mayLeave bool
+
+	lead leadership
+
+	announced  Status // as of the last announcement
+	wasLeading bool
+	announceAt uint64
+	reportAt   uint64
+	alarms     []alarm // by key
+	finished   bool    // Install or Activate was handed out
+	effects    Effects
 }
 
-// New returns the core of the store that local tells of.
-func New(options Options, local Local) *Core { return &Core{options: options, local: local} }
+// peer is what is known of another member.
+type peer struct {
+	name      string
+	connected bool
+	seen      bool // status is valid; it is kept over a lost connection
+	status    Status
+	role      Role
+	boots     []boot
+	offer     *offer // valid while connected
+	question  question
+	offeredAt uint64 // tick of the last offer to it; zero: none
+	offered   Status // what it was judged by
+}
+
+// New returns the core of the store that local tells of. It panics when Self is
+// not among the members or local tells of another member: both are mistakes of
+// the caller, not of the configuration, which is checked before.
+func New(options Options, local Local) *Core {
+	if !slices.Contains(options.Members, options.Self) || local.Member != options.Self || local.Store == 0 {
+		panic(fmt.Sprintf("mesh: core of %s for store %s of %q among %v", options.Self, local.Store, local.Member, options.Members))
+	}
+	options.RetryTicks = max(options.RetryTicks, 2)
+	options.ReportTicks = max(options.ReportTicks, 1)
+	c := &Core{options: options, local: local, reportAt: uint64(options.ReportTicks)}
+	for _, name := range slices.Sorted(slices.Values(options.Members)) {
+		if name != options.Self {
+			c.peers = append(c.peers, &peer{name: name})
+		}
+	}
+	c.act()
+	return c
+}
 
 // Tick advances time by one tick.
-func (c *Core) Tick() {}
+func (c *Core) Tick() {
+	c.now++
+	if c.finished {
+		return
+	}
+	c.expire()
+	c.act()
+	c.report()
+}
 
 // Connected says that messages to the member get through, and what its hello
-// said of its store. A new connection may come without a Disconnected.
-func (c *Core) Connected(name string, status Status) {}
+// said of its store. A new connection may come without a Disconnected. A name
+// outside M is ignored.
+func (c *Core) Connected(name string, status Status) {
+	p := c.peer(name)
+	if p == nil || c.finished {
+		return
+	}
+	if err := status.check(); err != nil || status.Member != name {
+		c.event(Warning, "member ignored: its status cannot be true", "member", name, "store", status.Store, "cause", err)
+		return
+	}
+	p.connected, p.offeredAt, p.question = true, 0, question{}
+	c.learn(p, status)
+	c.send(p, Message{Type: TypeStatus, Role: c.role()})
+	c.act()
+}
 
 // Disconnected says that the connection is gone.
-func (c *Core) Disconnected(name string) {}
+func (c *Core) Disconnected(name string) {
+	p := c.peer(name)
+	if p == nil || c.finished {
+		return
+	}
+	p.connected, p.role, p.offer, p.offeredAt, p.question = false, Role{}, nil, 0, question{}
+	c.act()
+}
 
-// Step takes a message that came over the connection of the member from.
-func (c *Core) Step(from string, m Message) {}
+// Step takes a message that came over the connection of the member from. A
+// message that cannot be true is dropped.
+func (c *Core) Step(from string, m Message) {
+	p := c.peer(from)
+	if p == nil || c.finished || m.Status.Member != from || m.Status.check() != nil {
+		return
+	}
+	c.learn(p, m.Status)
+	switch m.Type {
+	case TypeStatus:
+		p.role = m.Role
+		if !m.Role.Leading {
+			p.offer = nil
+		}
+	case TypeAsk:
+		c.send(p, Message{Type: TypeAnswer, Nonce: m.Nonce})
+	case TypeAnswer:
+		p.question.answered(&m)
+	case TypeOffer:
+		c.takeOffer(p, &m)
+	case TypeConfirm:
+		c.answerConfirm(p, &m)
+	case TypeGrant:
+		c.answerGrant(p, &m)
+	case TypeConfirmed, TypeGranted:
+		c.agreed(p, &m)
+	case TypeRefused:
+		c.refused(p, &m)
+	}
+	c.act()
+}
 
-// SetLocal tells what changed in the store or the replication core.
-func (c *Core) SetLocal(local Local) {}
+// SetLocal tells what changed in the store or the replication core. It costs
+// little and allocates nothing while the node just goes on working.
+func (c *Core) SetLocal(local Local) {
+	if c.finished {
+		return
+	}
+	if local.Store != c.local.Store || local.Member != c.local.Member {
+		panic(fmt.Sprintf("mesh: core of store %s was told of store %s of %q", c.local.Store, local.Store, local.Member))
+	}
+	c.local = local
+	c.act()
+}
 
 // Persisted reports that the promise of Effects.WriteID is durable.
-func (c *Core) Persisted(writeID uint64) {}
-
-// Staged reports that the copy of the last StageRequest is whole and durable.
-func (c *Core) Staged(copied Copy) {}
-
-// StageFailed reports that the copy of the last StageRequest cannot be had.
-func (c *Core) StageFailed(reason string) {}
-
-// StageProgress tells how many bytes of the copy have arrived.
-func (c *Core) StageProgress(copied, total uint64) {}
-
-// PlanFound tells what Found would do and risk.
-func (c *Core) PlanFound(without []string) (Risk, error) { return Risk{}, nil }
-
-// Found starts a founding that treats the named members as gone (rule P7).
-func (c *Core) Found(without []string) error { return nil }
-
-// PlanDiscard tells what Discard would give up.
-func (c *Core) PlanDiscard(store protocol.StoreID) (Risk, error) { return Risk{}, nil }
-
-// Discard lets this store leave its lineage although the leave rule forbids it.
-func (c *Core) Discard(store protocol.StoreID) error { return nil }
+func (c *Core) Persisted(writeID uint64) {
+	if c.finished {
+		return
+	}
+	if a := c.attempt; a != nil && a.phase == promising && writeID >= a.writeID {
+		a.phase = granting
+		a.askAt = 0
+	}
+	c.act()
+}
 
 // Take moves what the owner has to do into effects, whose slices are reused.
 func (c *Core) Take(effects *Effects) {
@@ -78,14 +203,127 @@ func (c *Core) Take(effects *Effects) {
 	c.effects, *effects = *effects, c.effects
 }
 
-// View is the cluster as this node sees it, for people.
-func (c *Core) View() View { return View{} }
-
-// Risk is what an operator is told before a command is confirmed.
-type Risk struct {
-	// Lines are for people, most important first.
-	Lines []string
+// act derives what is to be done from what is known. It is idempotent: called
+// twice, the second call finds nothing to do.
+func (c *Core) act() {
+	c.pursueAttempt()
+	c.join()
+	c.leadMembers()
+	c.considerFounding()
+	c.announce()
 }
 
-// Admit judges the hello of a member before the connection is used.
-func (c *Core) Admit(name string, status Status) error { return nil }
+// expire lets go of what was not renewed.
+func (c *Core) expire() {
+	for _, p := range c.peers {
+		if p.offer != nil && c.now > p.offer.at+c.retry(patience) {
+			p.offer = nil
+		}
+	}
+	if o := c.override; o != nil && c.now > o.endAt && c.attempt == nil {
+		c.override = nil
+		now := c.prospect(o.without)
+		why := c.objection(&now)
+		if why == "" {
+			why = c.obstacle
+		}
+		c.event(Warning, "the operator's founding is given up; give the command again", "reason", why, "without", strings.Join(o.without, ","))
+	}
+	if c.mayLeave && c.stage == nil && c.local.LeaderName != "" && !slices.ContainsFunc(c.peers, func(p *peer) bool { return p.offer != nil }) {
+		c.mayLeave = false
+		c.event(Info, "the operator's discard is forgotten: no other lineage is offered, and the store is in use", "store", c.local.Store)
+	}
+	c.sweepAlarms()
+}
+
+// learn keeps a status unless it is older than the one known of that store.
+func (c *Core) learn(p *peer, status Status) {
+	if p.seen && p.status.Store == status.Store &&
+		(status.Boot < p.status.Boot || status.Boot == p.status.Boot && status.Counter < p.status.Counter) {
+		return
+	}
+	p.seen, p.status = true, status
+	p.remember(status)
+}
+
+// announce tells the others of a change: of who this store is at once, of how
+// far its log is only while nobody leads it, and of everything every RetryTicks.
+func (c *Core) announce() {
+	if c.finished {
+		return
+	}
+	s, a := &c.local.Status, &c.announced
+	leading := c.local.leads()
+	due := c.now >= c.announceAt || leading != c.wasLeading ||
+		s.Promise != a.Promise || s.Lineage != a.Lineage || s.Epoch != a.Epoch || !s.Configuration.Equal(a.Configuration) ||
+		c.local.LeaderName == "" && s.Counter != a.Counter
+	if !due {
+		return
+	}
+	c.announced, c.wasLeading, c.announceAt = *s, leading, c.now+c.retry(1)
+	role := c.role()
+	for _, p := range c.peers {
+		if p.connected {
+			c.send(p, Message{Type: TypeStatus, Role: role})
+		}
+	}
+}
+
+// role is what an announcement says beside the status.
+func (c *Core) role() Role {
+	state, reason, remedy := c.situation()
+	role := Role{Leading: c.local.leads(), Leader: c.local.LeaderName, State: state, Reason: reason, Remedy: remedy}
+	if c.stage != nil {
+		role.Copied, role.Total = c.stage.copied, c.stage.total
+	}
+	return role
+}
+
+// send queues a message; the sender's status goes with every one.
+func (c *Core) send(p *peer, m Message) {
+	m.Status = c.local.Status
+	c.effects.Messages = append(c.effects.Messages, Envelope{To: p.name, Message: m})
+}
+
+// peer returns what is known of another member, or nil for a name that is none.
+func (c *Core) peer(name string) *peer {
+	for _, p := range c.peers {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// retry is n times RetryTicks.
+func (c *Core) retry(n int) uint64 { return uint64(n * c.options.RetryTicks) }
+
+// backOff is a random pause of up to n times RetryTicks, so that founders which
+// got in each other's way do not do so again.
+func (c *Core) backOff(n int) uint64 { return c.now + 1 + c.options.Random.Uint64N(c.retry(n)) }
+
+// fresh draws an ID that is not zero.
+func (c *Core) fresh() uint64 {
+	for {
+		if id := c.options.Random.Uint64(); id != 0 {
+			return id
+		}
+	}
+}
+
+// event adds a line for the log; details alternate between keys and values.
+func (c *Core) event(level Level, text string, details ...any) {
+	e := Event{Level: level, Text: text}
+	for i := 0; i+1 < len(details); i += 2 {
+		e.Fields = append(e.Fields, Field{Key: fmt.Sprint(details[i]), Value: fmt.Sprint(details[i+1])})
+	}
+	c.effects.Events = append(c.effects.Events, e)
+}
+
+// list joins names for a sentence: "n1, n2 and n3".
+func list(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}

@@ -1,0 +1,329 @@
+package mesh
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/protocol"
+)
+
+// attempt is a founding on its way (rule P5). It is volatile: a restart abandons
+// it, and what it made others promise stays promised.
+type attempt struct {
+	protocol.Attempt
+	// own is this store's status at the start. Until the founding, everything
+	// in it but promise and counter stays as it is, or the attempt ends.
+	own     Status
+	asked   []asked // the other members of the view, by name
+	without []string
+	// operator: a person asked for it (rule P7).
+	operator bool
+	phase    phase
+	writeID  uint64 // of the own promise, while promising
+	askAt    uint64 // tick at which unanswered questions are asked again
+	endAt    uint64 // tick at which it is given up
+}
+
+// asked is a member that has to agree.
+type asked struct {
+	pin                Status
+	confirmed, granted bool
+}
+
+// phase is how far an attempt is. It only moves forward.
+type phase uint8
+
+const (
+	confirming phase = iota // step 1: waits for every member to confirm
+	promising               // step 2: waits for the own promise to be durable
+	granting                // step 3: waits for every member's grant
+)
+
+// override is an operator's `found --without` until a founding or its end.
+type override struct {
+	without []string
+	endAt   uint64
+}
+
+// prospect is what founding now would mean.
+type prospect struct {
+	view    []*Status // what is known of every member not named absent, by name
+	missing []string  // members without a connection or a status
+	winner  *Status   // somebody could win an election, or nil
+	best    *Status   // the best survivor
+	// lost: some store holds a lineage or took the place of one that did.
+	// Otherwise it is a first boot.
+	lost bool
+}
+
+// prospect looks at all members but those named absent.
+func (c *Core) prospect(without []string) prospect {
+	var found prospect
+	for _, name := range slices.Sorted(slices.Values(c.options.Members)) {
+		if slices.Contains(without, name) {
+			continue
+		}
+		status := &c.local.Status
+		if p := c.peer(name); p != nil {
+			if !p.connected || !p.seen {
+				found.missing = append(found.missing, name)
+				continue
+			}
+			status = &p.status
+		}
+		found.view = append(found.view, status)
+		found.lost = found.lost || !status.Blank() || !status.Replaced.Blank()
+	}
+	found.winner, found.best = electable(found.view, c.off), best(found.view, c.off)
+	if c.off.everyMember && !found.lost && len(found.view) > len(c.options.Members)/2 {
+		found.missing = nil
+	}
+	return found
+}
+
+// considerFounding starts an attempt when this store may found.
+func (c *Core) considerFounding() {
+	if c.finished || c.attempt != nil || c.unsettled() || c.now < c.retryAt {
+		return
+	}
+	if o := c.override; o != nil {
+		if now := c.prospect(o.without); c.objection(&now) == "" {
+			c.startAttempt(&now, o.without, true)
+		}
+		return
+	}
+	if c.local.LeaderName != "" {
+		return
+	}
+	now := c.prospect(nil)
+	if c.objection(&now) == "" && (!now.lost || c.options.Continue) {
+		c.startAttempt(&now, nil, false)
+	}
+}
+
+// objection says why this store may not found by what is known, or "".
+func (c *Core) objection(p *prospect) string {
+	switch {
+	case len(p.missing) > 0:
+		return fmt.Sprintf("no status from %s", list(p.missing))
+	case p.winner != nil:
+		return fmt.Sprintf("%s can be elected in lineage %s", p.winner.Member, p.winner.Lineage)
+	case p.best.Member != c.options.Self:
+		return fmt.Sprintf("%s is the better survivor: lineage %s, last entry %d of term %d",
+			p.best.Member, p.best.Lineage, p.best.LastIndex, p.best.LastTerm)
+	}
+	return ""
+}
+
+// startAttempt pins the view and asks every member to confirm. The epoch is
+// above everything ever heard of, also from members that are named absent.
+func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
+	epoch := max(c.promise().Epoch, c.local.Epoch)
+	for _, q := range c.peers {
+		epoch = max(epoch, q.status.Promise.Epoch, q.status.Epoch)
+	}
+	a := &attempt{
+		Attempt: protocol.Attempt{Epoch: epoch + 1, ID: protocol.AttemptID(c.fresh())},
+		own:     c.local.Status, without: without, operator: operator, endAt: c.now + c.retry(patience),
+	}
+	for _, status := range p.view {
+		if status.Member != c.options.Self {
+			a.asked = append(a.asked, asked{pin: *status, confirmed: c.off.confirm})
+		}
+	}
+	c.attempt = a
+	if c.local.Leader { // without contact to a quorum, or somebody could be elected
+		c.effects.StepDown = true
+		c.followNobody()
+	}
+	c.event(Info, "asking all members to found a new lineage", "epoch", a.Epoch, "attempt", a.ID,
+		"store", a.own.Store, "from_lineage", a.own.Lineage, "index", a.own.LastIndex, "term", a.own.LastTerm,
+		"reason", c.reasonToFound(p), "without", strings.Join(without, ","))
+	c.pursueAttempt()
+}
+
+func (c *Core) reasonToFound(p *prospect) string {
+	if !p.lost {
+		return "first boot: every store is blank"
+	}
+	return "majority lost: no member could win an election"
+}
+
+// pursueAttempt moves the attempt on as far as the answers allow.
+func (c *Core) pursueAttempt() {
+	a := c.attempt
+	if a == nil || c.finished {
+		return
+	}
+	if why := c.obsolete(a); why != "" {
+		c.abandon(why)
+		return
+	}
+	if a.phase == confirming && !slices.ContainsFunc(a.asked, func(s asked) bool { return !s.confirmed }) {
+		c.givePromise(a.Attempt) // step 2
+		a.phase, a.writeID = promising, c.writeID
+		c.event(Info, "all members confirmed; promised the own attempt", "epoch", a.Epoch, "attempt", a.ID, "store", a.own.Store)
+	}
+	if a.phase == granting && !slices.ContainsFunc(a.asked, func(s asked) bool { return !s.granted }) {
+		c.install()
+		return
+	}
+	if a.phase != promising && c.now >= a.askAt {
+		a.askAt = c.now + c.retry(1)
+		c.ask(a)
+	}
+}
+
+// obsolete says why the attempt cannot succeed any more, or "".
+func (c *Core) obsolete(a *attempt) string {
+	switch {
+	case !c.local.sameMemory(&a.own):
+		return "the own store changed"
+	case a.phase == confirming && c.promise() != a.own.Promise && !c.off.ownPromise:
+		return fmt.Sprintf("this store promised epoch %d to another attempt", c.promise().Epoch)
+	case a.phase != confirming && c.promise() != a.Attempt && !c.off.ownPromise:
+		return fmt.Sprintf("this store promised epoch %d to another attempt", c.promise().Epoch)
+	case c.now >= a.endAt:
+		return "no answer from " + list(a.unanswered())
+	}
+	return ""
+}
+
+// unanswered lists the members that still have to agree in the present phase.
+func (a *attempt) unanswered() []string {
+	var names []string
+	for _, s := range a.asked {
+		if !s.confirmed || a.phase == granting && !s.granted {
+			names = append(names, s.pin.Member)
+		}
+	}
+	return names
+}
+
+// ask puts the question of the present phase to all who have not answered it.
+func (c *Core) ask(a *attempt) {
+	for i := range a.asked {
+		s := &a.asked[i]
+		m := Message{Type: TypeConfirm, Attempt: a.Attempt, Pinned: s.pin,
+			Contained: contains(c.local.Log, &s.pin), Foundings: c.local.Foundings}
+		if a.phase == granting {
+			m.Type = TypeGrant
+		}
+		if done := s.confirmed && a.phase == confirming || s.granted; !done {
+			c.send(c.peer(s.pin.Member), m)
+		}
+	}
+}
+
+// agreed takes a member's answer.
+func (c *Core) agreed(p *peer, m *Message) {
+	a := c.attempt
+	if a == nil || a.Attempt != m.Attempt {
+		return
+	}
+	i := slices.IndexFunc(a.asked, func(s asked) bool { return s.pin.Member == p.name })
+	if i < 0 || a.asked[i].pin.Store != m.Status.Store {
+		return
+	}
+	switch {
+	case m.Type == TypeConfirmed && a.phase == confirming:
+		a.asked[i].confirmed = true
+	case m.Type == TypeGranted && a.phase == granting:
+		a.asked[i].granted = true
+	}
+}
+
+// refused ends the attempt: a member does not agree.
+func (c *Core) refused(p *peer, m *Message) {
+	if a := c.attempt; a == nil || a.Attempt != m.Attempt {
+		return
+	}
+	c.abandon(fmt.Sprintf("%s refuses (%s): %s", p.name, m.Refusal, m.Reason))
+	if m.Refusal == RefusedLeave {
+		c.alarm("refused/"+p.name, fmt.Sprintf(
+			"%s refuses to let this node found a new lineage: %s; decide which of the two to keep, and run `holdfast discard %s` on %s to give up what only it holds",
+			p.name, m.Reason, m.Status.Store, p.name))
+	}
+}
+
+// abandon ends the attempt. What others have promised to it stays promised; the
+// next attempt takes a higher epoch, because it looks at those promises.
+func (c *Core) abandon(why string) {
+	a := c.attempt
+	c.attempt = nil
+	c.retryAt = c.backOff(2)
+	if c.obstacle != why {
+		c.event(Warning, "founding abandoned; it will be tried again", "epoch", a.Epoch, "attempt", a.ID, "reason", why)
+	}
+	c.obstacle = why
+}
+
+// install is step 4: all have granted, the own status is still the pinned one
+// and the own promise still this attempt; obsolete has just said so.
+func (c *Core) install() {
+	a := c.attempt
+	store := protocol.StoreID(c.fresh())
+	if c.off.freshStore {
+		store = c.local.Store
+	}
+	founding := protocol.Founding{
+		Attempt: a.Attempt, Index: c.local.LastIndex + 1, Voter: protocol.Voter{Name: c.options.Self, Store: store},
+	}
+	c.effects.Install = &Install{Founding: founding, Term: c.local.Term + 1}
+	c.finished, c.attempt = true, nil
+	level := Info
+	if len(a.losses()) > 0 {
+		level = Warning
+	}
+	c.event(level, a.account(c.options.Self), "epoch", a.Epoch, "attempt", a.ID, "from_lineage", a.own.Lineage,
+		"index", founding.Index, "store", store, "replaces", a.own.Store, "without", strings.Join(a.without, ","))
+}
+
+// losses lists the members whose stores may have held acknowledged entries that
+// the founder's log lacks. An entry was acknowledged when a majority of the
+// configuration stored it; if fewer stores than that are gone, one of those
+// that are left has it, and the founder's log is not behind theirs.
+func (a *attempt) losses() []string {
+	var gone []string
+	for _, v := range a.own.Configuration.Voters {
+		here := v == a.own.Voter() || slices.ContainsFunc(a.asked, func(s asked) bool { return s.pin.Voter() == v && s.pin.Lineage == a.own.Lineage })
+		if !here {
+			gone = append(gone, v.Name)
+		}
+	}
+	if len(gone) < a.own.Configuration.Majority() {
+		return nil
+	}
+	return gone
+}
+
+// account says exactly what the founding keeps and what it loses.
+func (a *attempt) account(self string) string {
+	begun := fmt.Sprintf("epoch %d founded from %s at index %d; ", a.Epoch, self, a.own.LastIndex+1)
+	replaced := a.replaced()
+	switch losses := a.losses(); {
+	case len(losses) > 0:
+		return begun + fmt.Sprintf("acknowledged writes that only %s held are lost", list(losses))
+	case !a.own.Blank():
+		return begun + "no acknowledged write is lost"
+	case len(replaced) > 0:
+		return begun + fmt.Sprintf("nothing is kept: the stores of %s were set aside; all that was acknowledged before is lost from the cluster and can be read there", list(replaced))
+	}
+	return begun + "every store was blank"
+}
+
+// replaced lists the members whose blank store took the place of a damaged one.
+func (a *attempt) replaced() []string {
+	var names []string
+	if !a.own.Replaced.Blank() {
+		names = append(names, a.own.Member)
+	}
+	for _, s := range a.asked {
+		if !s.pin.Replaced.Blank() {
+			names = append(names, s.pin.Member)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
