@@ -2,13 +2,25 @@ package bus
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // subscriptions is what the link subscribes to: sorted, each pair once.
 type subscriptions []subscription
 
-type subscription struct{ subject, queue string }
+type subscription struct {
+	subject, queue string
+
+	yields bool // see Link.Yield
+}
+
+// Weights of a member of a queue group. The server picks members in proportion
+// to their weights; these are the largest and the smallest that it knows.
+const (
+	fullWeight  = 999_999_999
+	yieldWeight = 1
+)
 
 func (s subscription) compare(other subscription) int {
 	if c := strings.Compare(s.subject, other.subject); c != 0 {
@@ -17,11 +29,17 @@ func (s subscription) compare(other subscription) int {
 	return strings.Compare(s.queue, other.queue)
 }
 
-// appendSubscribe appends LS+; the weight of a queue member is always 1.
+// appendSubscribe appends LS+. For a queue member that is subscribed already,
+// the server only takes over the weight.
 func (s subscription) appendSubscribe(dst []byte) []byte {
 	dst = append(append(dst, "LS+ "...), s.subject...)
 	if s.queue != "" {
-		dst = append(append(append(dst, ' '), s.queue...), " 1"...)
+		weight := uint64(fullWeight)
+		if s.yields {
+			weight = yieldWeight
+		}
+		dst = append(append(append(dst, ' '), s.queue...), ' ')
+		dst = strconv.AppendUint(dst, weight, 10)
 	}
 	return append(dst, '\r', '\n')
 }
@@ -52,7 +70,7 @@ func (s subscription) valid() bool {
 // remembered for the time after a lost connection. See the package
 // documentation for when it is known where. Owner's goroutine only.
 func (l *Link) Subscribe(subject, queue string) {
-	s := subscription{subject, queue}
+	s := subscription{subject: subject, queue: queue}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, found := slices.BinarySearchFunc(l.subscriptions, s, subscription.compare)
@@ -65,11 +83,32 @@ func (l *Link) Subscribe(subject, queue string) {
 	}
 }
 
+// Yield leaves the messages of a queue group to its other members from now on,
+// as far as there are any: a member that yields is picked once in a thousand
+// million times. Without such a subscription it has no effect.
+//
+// Unsubscribe alone can lose a message that the server is routing to the link
+// at that very moment; Yield some time before it closes this gap. See the
+// package documentation for the whole hand-over. Owner's goroutine only.
+func (l *Link) Yield(subject, queue string) {
+	s := subscription{subject: subject, queue: queue}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, found := slices.BinarySearchFunc(l.subscriptions, s, subscription.compare)
+	if !found || queue == "" || l.subscriptions[at].yields {
+		return
+	}
+	l.subscriptions[at].yields = true
+	if l.out.current() {
+		l.out.front = l.subscriptions[at].appendSubscribe(l.out.front)
+	}
+}
+
 // Unsubscribe ends what Subscribe began with the same arguments; without such
 // a subscription it has no effect. Messages that the server has already sent
 // still arrive: a Fence after it tells when they have. Owner's goroutine only.
 func (l *Link) Unsubscribe(subject, queue string) {
-	s := subscription{subject, queue}
+	s := subscription{subject: subject, queue: queue}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at, found := slices.BinarySearchFunc(l.subscriptions, s, subscription.compare)
