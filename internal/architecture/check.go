@@ -100,12 +100,12 @@ func (c *checker) imports(file *ast.File) {
 			if !slices.Contains(c.place.imports, inner) {
 				c.report(spec.Pos(), "%s must not import %s", display(c.folder), display(inner))
 			}
-		case !c.place.pure:
+		case !c.place.pure || slices.Contains(c.place.external, target):
 		case isStandard(target):
 			if target != seededRandom && slices.ContainsFunc(impureImports, func(root string) bool { return below(target, root) }) {
 				c.report(spec.Pos(), "pure package imports %s", target)
 			}
-		case !slices.Contains(c.place.external, target):
+		default:
 			c.report(spec.Pos(), "pure package imports %s", target)
 		}
 		if c.place.pure && spec.Name != nil && spec.Name.Name == "." {
