@@ -47,6 +47,10 @@ type Options struct {
 	Random                  *rand.Rand
 }
 
+// counterBits is how many changes of a status one process may count (a million
+// a second for 12 days) before they run into those of the next.
+const counterBits = 40
+
 // Replica is the state of one store in the protocols. Not safe for concurrent
 // use.
 type Replica struct {
@@ -57,7 +61,8 @@ type Replica struct {
 	promise protocol.Attempt
 	granted []protocol.Attempt // every attempt that this store ever promised
 	hard    protocol.HardState
-	// counter rises with every change that a status shows.
+	// counter rises with every change that a status shows. It begins above all
+	// that earlier processes on this store can have reached.
 	counter uint64
 	local   mesh.Local
 
@@ -90,6 +95,7 @@ func New(options Options) (*Replica, error) {
 		hard:     options.State.HardState,
 		peers:    map[string]peer{},
 		learners: map[protocol.Voter]bool{},
+		counter:  options.State.Boot << counterBits,
 	}
 	if !options.State.Identity.Lineage.Blank() {
 		if err := r.openLog(); err != nil {
