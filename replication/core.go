@@ -76,6 +76,10 @@ func New(o Options) (*Core, error) {
 		now:            uint64(o.ElectionTicks),
 		released:       o.Applied, applied: o.Applied,
 	}
+	// A copied log may be ahead of the fresh hard state it came with.
+	if term := log.lastPosition().Term; term > c.state.Term {
+		c.state.Term, c.state.Vote = term, 0
+	}
 	c.state.Commit = max(c.state.Commit, o.Applied)
 	c.state.Release = max(c.state.Release, o.Applied)
 	c.forgetOldConfigurations()

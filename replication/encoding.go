@@ -128,8 +128,12 @@ func readLineage(r *protocol.Reader) protocol.Lineage {
 	return protocol.Lineage{Epoch: r.Uint64(), ID: protocol.AttemptID(r.Uint64())}
 }
 
-// minEntryBytes is the size of the smallest entry on the wire.
-const minEntryBytes = 3
+const (
+	// minEntryBytes is the size of the smallest entry on the wire.
+	minEntryBytes = 3
+	// firstEntries bounds what is allocated on the word of a count alone.
+	firstEntries = 256
+)
 
 func readEntries(r *protocol.Reader, m *Message) []protocol.Entry {
 	count := r.Uvarint()
@@ -139,7 +143,7 @@ func readEntries(r *protocol.Reader, m *Message) []protocol.Entry {
 	if count == 0 || r.Failed() {
 		return nil
 	}
-	entries := make([]protocol.Entry, 0, count)
+	entries := make([]protocol.Entry, 0, min(count, firstEntries))
 	for i := range count {
 		e := readEntry(r, m.Lineage)
 		e.Index = m.At.Index + 1 + i

@@ -175,9 +175,14 @@ func (c *Core) stepHeartbeatReply(p *peer, m *Message) {
 	case modeProbe:
 		p.paused = false // the one append, or its answer, may be lost
 	case modeReplicate:
-		if m.Reject && p.next-1 > p.match {
+		switch {
+		case p.match == p.next-1: // all is acknowledged
+		case m.Reject:
 			p.probe(max(p.match, m.Index) + 1)
+		case p.match == p.beaten:
+			c.nudge(p)
 		}
+		p.beaten = p.match
 	case modeCopy:
 		if next := min(m.At.Index, c.log.last()) + 1; c.log.available(next) {
 			p.probe(next)
@@ -185,6 +190,14 @@ func (c *Core) stepHeartbeatReply(p *peer, m *Message) {
 	}
 	p.round = max(p.round, min(m.Round, c.lead.reads.round))
 	c.confirmReads()
+}
+
+// nudge asks a peer that has received everything, but acknowledged nothing since
+// the heartbeat before, to acknowledge again: its answer may be lost.
+func (c *Core) nudge(p *peer) {
+	if at, err := c.log.position(p.next - 1); c.check(err) {
+		c.send(Message{Type: Append, To: p.voter, At: at, Commit: c.state.Commit, Release: c.state.Release})
+	}
 }
 
 // stepReject backs off. The answer's position is the last one at which the

@@ -36,6 +36,9 @@ type peer struct {
 	// down: its connection is known to be broken.
 	down bool
 
+	// beaten is match as it was at the last answer to a heartbeat.
+	beaten uint64
+
 	// heard is the tick of its last message; 0 for never.
 	heard uint64
 	// round is the last read round that it has confirmed.
