@@ -66,6 +66,7 @@ type call struct {
 	complete func(*Door, *machine.Result) any // answers request
 	consumer *consumer                        // of a Deliver or Acks
 	target   *pull                            // the only one that a Deliver is for
+	guess    bool                             // a Deliver that may find nothing
 	replies  span                             // of double acks, in proposal.replies
 }
 
@@ -116,6 +117,7 @@ func (p *proposal) reply(s span) []byte { return p.arena[s.start:s.end] }
 // closeBatch ends the open batch and puts it behind the closed ones.
 func (d *Door) closeBatch() {
 	d.writeAcks()
+	d.guessDeliveries()
 	b := &d.batches
 	p := b.open
 	stamp := max(d.node.Now(), b.lastStamp+1)

@@ -40,6 +40,7 @@ type consumer struct {
 	place      int   // index in stream.waiting, -1 for none
 	retryAt    int64 // no Deliver before this time
 	giveUpAt   int64 // no giving up before this time
+	misses     int   // guessed deliveries in a row that found nothing
 
 	acks    []machine.Ack // for the next batch
 	replies []span        // of double acks, in the open batch's arena

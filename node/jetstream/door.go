@@ -60,11 +60,14 @@ type Door struct {
 	role    role
 	counts  Counters
 
-	batches  batches
-	reads    reads
-	streams  map[machine.Incarnation]*stream
-	subjects map[string]int // how many streams listen to a subject
-	reserved int            // streams with a subject that begins with $ or a wildcard
+	batches    batches
+	reads      reads
+	streams    map[machine.Incarnation]*stream
+	lastStream *machine.Stream // the last argument of streamOf, and its result
+	last       *stream
+	touched    []*stream      // with messages in the open batch that somebody waits for
+	subjects   map[string]int // how many streams listen to a subject
+	reserved   int            // streams with a subject that begins with $ or a wildcard
 
 	consumers map[machine.Incarnation]*consumer
 	// byName finds a consumer by "stream.consumer", the way its subjects name it.
@@ -132,7 +135,8 @@ func (d *Door) forget() {
 	d.reserved = 0
 	d.consumers = make(map[machine.Incarnation]*consumer)
 	d.byName = make(map[string]*consumer)
-	d.work, d.acked, d.stalled = nil, nil, nil
+	d.lastStream, d.last = nil, nil
+	d.touched, d.work, d.acked, d.stalled = nil, nil, nil, nil
 	d.deadlines = nil
 	d.held = nil
 }

@@ -42,6 +42,10 @@ func (d *Door) publish(m *Message) {
 	}
 	d.room(size + len(m.Subject) + commandOverhead)
 	b.builder.Publish(s.Incarnation(), m.Subject, header, m.Payload)
+	if st := d.streamOf(s); st != nil && len(st.waiting) > 0 && !st.touched {
+		st.touched = true
+		d.touched = append(d.touched, st)
+	}
 	if len(reply) == 0 {
 		b.wait(waiter{})
 		return
@@ -72,7 +76,7 @@ func (d *Door) acknowledge(reply []byte, result *machine.Result) {
 		d.refusePublish(reply, result.Stream, nil, result.Err)
 		return
 	}
-	st := d.streams[result.Stream.Incarnation()]
+	st := d.streamOf(result.Stream)
 	if st == nil {
 		return
 	}

@@ -16,6 +16,7 @@ type stream struct {
 	// waiting are the consumers to look at when messages arrive: those with
 	// pull requests, and push consumers. consumer.place is the index here.
 	waiting []*consumer
+	touched bool // is in Door.touched
 }
 
 // openStream begins to listen to a stream's subjects.
@@ -28,6 +29,7 @@ func (d *Door) openStream(s *machine.Stream) *stream {
 		st.pubAck = fmt.Appendf(nil, "{%q:%q,%q:%q,%q:", "stream", name, "domain", d.options.Domain, "seq")
 	}
 	d.streams[s.Incarnation()] = st
+	d.lastStream, d.last = nil, nil
 	d.listen(st, listenSubjects(s))
 	return st
 }
@@ -38,6 +40,14 @@ func listenSubjects(s *machine.Stream) []string {
 		return nil
 	}
 	return config.Subjects
+}
+
+// streamOf returns the door's part of a stream; the last one is remembered.
+func (d *Door) streamOf(s *machine.Stream) *stream {
+	if s != d.lastStream {
+		d.lastStream, d.last = s, d.streams[s.Incarnation()]
+	}
+	return d.last
 }
 
 // listen changes what a stream is subscribed to.
@@ -78,6 +88,7 @@ func (d *Door) closeStream(s *machine.Stream) {
 	if st := d.streams[s.Incarnation()]; st != nil {
 		d.listen(st, nil)
 		delete(d.streams, s.Incarnation())
+		d.lastStream, d.last = nil, nil
 	}
 }
 
