@@ -1,0 +1,28 @@
+package node
+
+import (
+	"bytes"
+	"testing"
+)
+
+func FuzzDecodeStaging(f *testing.F) {
+	f.Add(stagingMessage{Type: stagingChunk, Session: 7, Number: 1, Sent: 10, Total: 20, Data: []byte("pages")}.encode())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := decodeStaging(body)
+		if err == nil && !bytes.Equal(m.encode(), body) {
+			t.Fatalf("%+v encodes to other bytes", m)
+		}
+	})
+}
+
+func FuzzDecodeForward(f *testing.F) {
+	f.Add(appendForward(nil, forwarded{[]byte("orders"), []byte("_INBOX.1"), nil, []byte("x")}))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var again []byte
+		if decodeForward(body, func(m forwarded) { again = appendForward(again, m) }) == nil && len(again) > len(body) {
+			t.Fatalf("%x encodes to the longer %x", body, again)
+		}
+	})
+}
