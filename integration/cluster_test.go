@@ -52,6 +52,32 @@ func startCluster(t *testing.T, size int) *cluster {
 	return c
 }
 
+// startUnconfigured starts one node as `holdfast run` does without any
+// configuration; only where it listens and stores is given, as flags.
+func startUnconfigured(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t, 1)
+	n := c.nodes[0]
+	n.args = []string{"run", "--store", n.store(), "--listen", n.clientAddress(), "--monitor", n.monitorAddress()}
+	n.start(t)
+	eventually(t, readyLimit, "node does not answer", func() error {
+		s, err := n.status()
+		n.name = s.Name // its own choice
+		return err
+	})
+	c.waitReady(t)
+	return c
+}
+
+// startSingle starts one node in the simplest way that the target has.
+func startSingle(t *testing.T) *cluster {
+	t.Helper()
+	if _, ok := underTest.(holdfast); ok {
+		return startUnconfigured(t)
+	}
+	return startCluster(t, 1)
+}
+
 // configure writes the node's configuration as a member of c.
 func (n *node) configure(t *testing.T, c *cluster) {
 	t.Helper()

@@ -15,10 +15,10 @@ var tour = [][]feature{
 	consumerFeatures, deliverFeatures, ackFeatures, fetchFeatures, legacyFeatures, refusalFeatures,
 }
 
-// TestTourSingleNode takes the tour on one node.
+// TestTourSingleNode takes the tour on one node that nobody configured.
 func TestTourSingleNode(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, 1)
+	c := startSingle(t)
 	takeTour(t, c.nodes[0])
 }
 

@@ -1,0 +1,217 @@
+package integration
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// maxSilence is how long publishing may pause when the leader's process dies.
+const maxSilence = 500 * time.Millisecond
+
+// TestLeaderKilled kills the leader under load, three times over: nothing
+// acknowledged is lost, and publishing goes on through the other nodes at once.
+func TestLeaderKilled(t *testing.T) {
+	requireHoldfast(t)
+	c := startCluster(t, 3)
+	first := newClient(t, c.nodes[0])
+	first.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+
+	var silences []time.Duration
+	for range 3 {
+		leader := c.waitReady(t)
+		load, ctx := startLoad(t, ledger)
+		pulses := make([]*pulse, 0, 2)
+		for _, n := range c.others(leader) {
+			nc := n.connect(t)
+			load.publishers(t, ctx, nc, 4, first.subject("load"), time.Second)
+			pulses = append(pulses, startPulse(t, ctx, nc, first.subject("pulse")))
+		}
+		time.Sleep(300 * time.Millisecond)
+		died := leader.kill(t)
+		time.Sleep(2 * time.Second)
+		load.finish()
+		for _, p := range pulses {
+			silence, ok := p.silenceAfter(died)
+			if !ok {
+				t.Fatalf("no publish was acknowledged within two seconds of the death of %s", leader.name)
+			}
+			silences = append(silences, silence)
+		}
+		leader.start(t)
+		c.waitReady(t)
+	}
+
+	// One crash may meet a split vote or a busy machine; the usual one must not.
+	slices.Sort(silences)
+	t.Logf("silences after a crash of the leader: %v", silences)
+	if median := silences[len(silences)/2]; median > maxSilence {
+		t.Errorf("publishing pauses for %v when the leader is killed, want at most %v", median, maxSilence)
+	}
+	acked, refused := ledger.counts()
+	t.Logf("%d publishes acknowledged, %d unanswered: %q", acked, refused, ledger.errors())
+	if acked < 100 {
+		t.Errorf("only %d publishes were acknowledged: that is no load", acked)
+	}
+	for _, n := range c.nodes {
+		ledger.verify(t, n, first.stream)
+	}
+}
+
+// pulse sends a small publish every few milliseconds, without retries, and
+// notes when each was sent and answered.
+type pulse struct {
+	mu    sync.Mutex
+	beats []beat // those that were acknowledged
+}
+
+type beat struct{ sent, acked time.Time }
+
+func startPulse(t *testing.T, ctx context.Context, nc *nats.Conn, subject string) *pulse {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pulse{}
+	var beats sync.WaitGroup
+	t.Cleanup(beats.Wait)
+	beats.Go(func() {
+		ticker := time.NewTicker(5 * time.Millisecond)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			<-ticker.C
+			beats.Go(func() {
+				call, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				sent := time.Now()
+				if _, err := js.Publish(call, subject, nil, jetstream.WithRetryAttempts(0)); err == nil {
+					p.mu.Lock()
+					p.beats = append(p.beats, beat{sent, time.Now()})
+					p.mu.Unlock()
+				}
+			})
+		}
+	})
+	return p
+}
+
+// silenceAfter is the time from a moment to the first acknowledgement of a
+// publish that was sent after it.
+func (p *pulse) silenceAfter(moment time.Time) (time.Duration, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first, found := time.Time{}, false
+	for _, b := range p.beats {
+		if b.sent.After(moment) && (!found || b.acked.Before(first)) {
+			first, found = b.acked, true
+		}
+	}
+	return first.Sub(moment), found
+}
+
+// TestLeaderStopped stops the leader as an upgrade would, each time on another
+// node: leadership is handed over and not one publish fails, with nats.go's own
+// retries and nothing else.
+func TestLeaderStopped(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	first := newClient(t, c.nodes[0])
+	first.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	for range 3 {
+		leader := c.waitReady(t)
+		load, ctx := startLoad(t, ledger)
+		for _, n := range c.others(leader) {
+			nc := n.connect(t)
+			load.publishers(t, ctx, nc, 3, first.subject("sync"), callLimit)
+			load.asyncPublisher(t, ctx, nc, first.subject("async"), 100)
+		}
+		time.Sleep(300 * time.Millisecond)
+		leader.stop(t)
+		c.waitReady(t)
+		time.Sleep(300 * time.Millisecond)
+		load.finish()
+		leader.start(t)
+		c.waitReady(t)
+	}
+	acked, refused := ledger.counts()
+	t.Logf("%d publishes acknowledged", acked)
+	if refused > 0 {
+		t.Errorf("%d publishes failed during planned stops: %q", refused, ledger.errors())
+	}
+	for _, n := range c.nodes {
+		ledger.verify(t, n, first.stream)
+	}
+}
+
+// TestFollowerStopped is the other half of an upgrade: a client of the stopped
+// node goes on at another one, and nobody else notices.
+func TestFollowerStopped(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	leader := c.waitReady(t)
+	follower := c.others(leader)[0]
+	moving := withConnection(t, connectAll(t, append([]*node{follower}, c.others(follower)...)...))
+	moving.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	load, ctx := startLoad(t, ledger)
+	load.publishers(t, ctx, leader.connect(t), 3, moving.subject("a"), callLimit)
+	check(t, "node of the client", moving.nc.ConnectedUrl(), follower.clientURL())
+	follower.stop(t)
+	eventually(t, callLimit, "client of the stopped node does not go on", func() error {
+		ack, err := moving.js.Publish(moving.ctx, moving.subject("moved"), []byte("moved"))
+		if err == nil {
+			ledger.record("moved", ack, nil)
+		}
+		return err
+	})
+	follower.start(t)
+	c.waitReady(t)
+	load.finish()
+	if _, refused := ledger.counts(); refused > 0 {
+		t.Errorf("%d publishes failed while a follower was stopped: %q", refused, ledger.errors())
+	}
+	for _, n := range c.nodes {
+		ledger.verify(t, n, moving.stream)
+	}
+}
+
+// TestLeaderPaused freezes the leader without closing its connections, as a
+// host that hangs does: the others go on after an election timeout, and the old
+// leader finds its place when it wakes.
+func TestLeaderPaused(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	leader := c.waitReady(t)
+	others := c.others(leader)
+	client := newClient(t, others[0])
+	client.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	load, ctx := startLoad(t, ledger)
+	load.publishers(t, ctx, others[0].connect(t), 3, client.subject("a"), 2*time.Second)
+	time.Sleep(200 * time.Millisecond)
+	leader.pause(t)
+	eventually(t, readyLimit, "nobody takes over from a frozen leader", func() error {
+		call, cancel := context.WithTimeout(client.ctx, time.Second)
+		defer cancel()
+		_, err := client.js.Publish(call, client.subject("b"), nil, jetstream.WithRetryAttempts(0))
+		return err
+	})
+	leader.resume(t)
+	c.waitReady(t)
+	time.Sleep(300 * time.Millisecond)
+	load.finish()
+	for _, n := range c.nodes {
+		ledger.verify(t, n, client.stream)
+	}
+}

@@ -1,0 +1,213 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TestFollowerWiped takes the memory of a follower while publishing goes on. It
+// comes back as another voter with everything, without any help, and then leads.
+func TestFollowerWiped(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	leader := c.waitReady(t)
+	wiped, other := c.others(leader)[0], c.others(leader)[1]
+
+	client := newClient(t, leader)
+	stream := client.create(jetstream.StreamConfig{Replicas: 3})
+	consumer := client.consumer(stream, jetstream.ConsumerConfig{Durable: "position"})
+	client.publish("before", numbered("m", 50)...)
+	client.acknowledge(client.fetch(consumer, 20)...)
+	ledger := newLedger()
+	fill(t, client, ledger, 3000)
+
+	load, ctx := startLoad(t, ledger)
+	load.publishers(t, ctx, client.nc, 3, client.subject("sync"), callLimit)
+	load.asyncPublisher(t, ctx, other.connect(t), client.subject("async"), 100)
+
+	before := wiped.mustStatus(t)
+	wiped.stop(t)
+	wiped.wipe(t)
+	wiped.start(t)
+	waitVoter(t, c, wiped)
+	after := wiped.mustStatus(t)
+	if after.Store == before.Store {
+		t.Errorf("%s came back as the same store %s although its memory was gone", wiped.name, after.Store)
+	}
+	check(t, "lineage of the wiped node", after.Lineage, before.Lineage)
+	time.Sleep(300 * time.Millisecond)
+	load.finish()
+	acked, refused := ledger.counts()
+	t.Logf("%d publishes acknowledged while %s was away and came back", acked, wiped.name)
+	if refused > 0 {
+		t.Errorf("%d publishes failed: %q", refused, ledger.errors())
+	}
+	ledger.verify(t, wiped, client.stream)
+
+	c.makeLeader(t, wiped, ledger, client)
+	ledger.verify(t, wiped, client.stream)
+	through := newClient(t, wiped)
+	position, err := through.js.Consumer(through.ctx, client.stream, "position")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "next message of the consumer", string(through.fetch(position, 1)[0].Data()), "m21")
+}
+
+// fill stores messages of one kibibyte, quickly.
+func fill(t *testing.T, c *client, ledger *ledger, count int) {
+	t.Helper()
+	futures := make(map[string]jetstream.PubAckFuture, count)
+	for i := range count {
+		payload := fmt.Sprintf("fill-%d-%01000d", i, 0)
+		future, err := c.js.PublishAsync(c.subject("fill"), []byte(payload), jetstream.WithStallWait(callLimit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures[payload] = future
+	}
+	c.publishedAll()
+	for payload, future := range futures {
+		select {
+		case ack := <-future.Ok():
+			ledger.record(payload, ack, nil)
+		case err := <-future.Err():
+			t.Fatalf("fill the stream: %v", err)
+		}
+	}
+}
+
+// mustStatus is the status of a node that answers.
+func (n *node) mustStatus(t *testing.T) status {
+	t.Helper()
+	s, err := n.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// waitVoter waits until a node serves and the leader counts the store that it
+// has now.
+func waitVoter(t *testing.T, c *cluster, n *node) {
+	t.Helper()
+	eventually(t, readyLimit, n.name+" is not a voter", func() error {
+		s, err := n.status()
+		if err != nil {
+			return err
+		}
+		if !s.Serving || c.node(s.Leader) == nil {
+			return fmt.Errorf("it does not serve: role %s, leader %q", s.Role, s.Leader)
+		}
+		leader, err := c.node(s.Leader).status()
+		if err != nil {
+			return err
+		}
+		for _, m := range leader.Members {
+			if m.Name == n.name && m.Store == s.Store && m.State == "voter" {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s does not count its store %s: %+v", s.Leader, s.Store, leader.Members)
+	})
+}
+
+// makeLeader brings about that n leads: a message is stored on n and the leader
+// only, the leader dies, and of the two that are left only n has it all.
+func (c *cluster) makeLeader(t *testing.T, n *node, ledger *ledger, client *client) {
+	t.Helper()
+	leader := c.waitReady(t)
+	if leader == n {
+		return
+	}
+	third := c.others(n, leader)[0]
+	third.kill(t)
+	through := newClient(t, n)
+	ack, err := through.js.Publish(through.ctx, client.subject("only"), []byte("only two have it"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger.record("only two have it", ack, nil)
+	leader.kill(t)
+	third.start(t)
+	if got := c.waitReady(t); got != n {
+		t.Fatalf("%s leads, but only %s has everything", got.name, n.name)
+	}
+	leader.start(t)
+	if got := c.waitReady(t); got != n {
+		t.Errorf("%s took leadership from %s when it came back", got.name, n.name)
+	}
+}
+
+// TestFollowerDamaged flips bytes in a follower's store. Corruption is amnesia:
+// the store is set aside, not deleted, and the node joins again.
+func TestFollowerDamaged(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	damaged := c.others(c.waitReady(t))[0]
+	client := newClient(t, c.others(damaged)[0])
+	client.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	fill(t, client, ledger, 500)
+	before := damaged.mustStatus(t)
+	damaged.stop(t)
+	overwriteLargest(t, damaged.store())
+	damaged.start(t)
+	waitVoter(t, c, damaged)
+	after := damaged.mustStatus(t)
+	if after.Store == before.Store {
+		t.Errorf("%s still votes with the damaged store %s", damaged.name, after.Store)
+	}
+	for _, n := range c.nodes {
+		ledger.verify(t, n, client.stream)
+	}
+	// The damaged file is still there for whoever wants to look.
+	found := false
+	err := filepath.WalkDir(damaged.store(), func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && filepath.Base(filepath.Dir(path)) == "quarantine" {
+			found = true
+		}
+		return err
+	})
+	if err != nil || !found {
+		t.Errorf("nothing was set aside in quarantine (%v)", err)
+	}
+}
+
+// overwriteLargest spoils the second half of the largest file below a folder,
+// past whatever headers it has.
+func overwriteLargest(t *testing.T, folder string) {
+	t.Helper()
+	largest, size := "", int64(0)
+	err := filepath.WalkDir(folder, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() > size {
+			largest, size = path, info.Size()
+		}
+		return err
+	})
+	if err != nil || largest == "" {
+		t.Fatalf("find the store's file in %s: %v", folder, err)
+	}
+	file, err := os.OpenFile(largest, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	noise := []byte("this is not what was written here")
+	for at := int64(16 << 10); at+int64(len(noise)) < size; at += 4 << 10 {
+		if _, err := file.WriteAt(noise, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
