@@ -1,0 +1,415 @@
+package wal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"holdfast/protocol"
+)
+
+const (
+	// maxPairKeyBytes and maxPairValueBytes bound a pair of the checkpoint.
+	maxPairKeyBytes   = 16 << 10
+	maxPairValueBytes = 16 << 20
+	// dropKeys is how many keys are collected before they are deleted.
+	dropKeys = 1024
+)
+
+// Commit makes the writes durable, in order and all at once; the data of entries
+// must not change until it returns. The errors are ErrInvalidWrite and
+// ErrDiskFull, after which the store is as before, ErrClosed, and *DamageError.
+func (s *Store) Commit(writes ...*protocol.Write) error {
+	durable := s.states.Load().durable
+	p := newPlan(durable)
+	for _, w := range writes {
+		if err := p.add(w); err != nil {
+			return fmt.Errorf("commit to store %s: %w", s.path, err)
+		}
+	}
+	if p.empty {
+		return nil
+	}
+	if p.identity != nil && s.claim != nil {
+		if err := s.claim(*p.identity); err != nil {
+			return fmt.Errorf("commit to store %s: %w", s.path, err)
+		}
+	}
+	return s.transact(p.need, func(tx *bolt.Tx, next *state) error {
+		if p.status {
+			next.head.counter++
+		}
+		c := change{store: s, writer: &s.writer, next: next, tx: tx, pieces: tx.Bucket([]byte(piecesBucket))}
+		c.pieces.FillPercent = 1 // the log grows at its end
+		for _, w := range writes {
+			if err := c.write(w); err != nil {
+				return err
+			}
+		}
+		return c.finish()
+	})
+}
+
+// plan checks writes against what the store holds, before anything is changed.
+type plan struct {
+	last, commit        uint64
+	checkpoint, horizon uint64
+	hardState           protocol.HardState
+
+	empty    bool // nothing to do
+	status   bool // something that a status tells changes (rule P1)
+	identity *protocol.Identity
+	need     int64 // bytes, estimated
+}
+
+func newPlan(st *state) plan {
+	return plan{
+		last:       st.head.last,
+		commit:     st.head.hardState.Commit,
+		checkpoint: st.checkpoint.index,
+		horizon:    st.checkpoint.horizon,
+		hardState:  st.head.hardState,
+		empty:      true,
+		need:       overhead,
+	}
+}
+
+func (p *plan) add(w *protocol.Write) error {
+	if err := p.addEntries(w.Entries); err != nil {
+		return err
+	}
+	if w.HardState != nil && *w.HardState != p.hardState {
+		if w.HardState.Release > w.HardState.Commit {
+			return fmt.Errorf("%w: release %d above commit %d", ErrInvalidWrite, w.HardState.Release, w.HardState.Commit)
+		}
+		p.status = p.status || w.HardState.Term != p.hardState.Term || w.HardState.Vote != p.hardState.Vote
+		p.hardState, p.commit = *w.HardState, w.HardState.Commit
+		p.empty = false
+	}
+	if w.Promise != nil || w.Identity != nil {
+		p.status, p.empty = true, false
+	}
+	if w.Identity != nil {
+		p.identity = w.Identity
+	}
+	if w.Checkpoint != nil {
+		p.empty = false
+		return p.addCheckpoint(w.Checkpoint)
+	}
+	return nil
+}
+
+func (p *plan) addEntries(entries []protocol.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	first := entries[0].Index
+	switch protected := max(p.commit, p.checkpoint); {
+	case first == 0 || first > p.last+1:
+		return fmt.Errorf("%w: entry %d does not follow the last one, %d", ErrInvalidWrite, first, p.last)
+	case first <= min(protected, p.last):
+		return fmt.Errorf("%w: entry %d would replace one that is committed (up to %d)", ErrInvalidWrite, first, protected)
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.Index != first+uint64(i) {
+			return fmt.Errorf("%w: entry %d after %d", ErrInvalidWrite, e.Index, first+uint64(i)-1)
+		}
+		if len(e.Data) > MaxEntryBytes {
+			return fmt.Errorf("%w: entry %d has %d bytes, more than %d", ErrInvalidWrite, e.Index, len(e.Data), MaxEntryBytes)
+		}
+		p.need += int64(len(e.Data)) + int64(len(e.Data)/16) + 256
+	}
+	p.last = first + uint64(len(entries)) - 1
+	p.status, p.empty = true, false
+	return nil
+}
+
+func (p *plan) addCheckpoint(c *protocol.Checkpoint) error {
+	switch {
+	case c.Index > p.last || c.Index < p.checkpoint:
+		return fmt.Errorf("%w: checkpoint at %d, after one at %d and with the last entry %d", ErrInvalidWrite, c.Index, p.checkpoint, p.last)
+	case c.Horizon > c.Index || c.Horizon < p.horizon:
+		return fmt.Errorf("%w: horizon %d with a checkpoint at %d, after a horizon of %d", ErrInvalidWrite, c.Horizon, c.Index, p.horizon)
+	}
+	for _, index := range c.Dead {
+		if index == 0 || index > c.Horizon {
+			return fmt.Errorf("%w: entry %d is above the horizon %d and must stay", ErrInvalidWrite, index, c.Horizon)
+		}
+		p.need += 4 * pageSize
+	}
+	for _, pair := range c.Puts {
+		if len(pair.Key) == 0 || len(pair.Key) > maxPairKeyBytes || len(pair.Value) > maxPairValueBytes {
+			return fmt.Errorf("%w: checkpoint pair of %d and %d bytes", ErrInvalidWrite, len(pair.Key), len(pair.Value))
+		}
+		p.need += 2*int64(len(pair.Key)+len(pair.Value)) + 2*pageSize
+	}
+	p.need += int64(len(c.Deletes)) * 2 * pageSize
+	p.checkpoint, p.horizon = c.Index, c.Horizon
+	return nil
+}
+
+// writer is memory that commits use again and again.
+type writer struct {
+	summer
+	key    []byte
+	sums   []uint32
+	record []byte // the head record, until the commit is done
+	doomed []byte // keys to delete, each after its length
+}
+
+// change applies writes to one transaction of the database and to the state
+// that it makes.
+type change struct {
+	*writer
+	store  *Store
+	next   *state
+	tx     *bolt.Tx
+	pieces *bolt.Bucket
+	// newCheckpoint: the checkpoint record has to be written.
+	newCheckpoint bool
+	dead          []uint64
+}
+
+func (c *change) write(w *protocol.Write) error {
+	if len(w.Entries) > 0 {
+		if err := c.entries(w.Entries); err != nil {
+			return err
+		}
+	}
+	head := &c.next.head
+	if w.HardState != nil {
+		head.hardState = *w.HardState
+	}
+	if w.Promise != nil {
+		head.promise = *w.Promise
+	}
+	if w.Identity != nil {
+		head.identity = *w.Identity
+		if !head.identity.Lineage.Blank() && !c.next.checkpoint.replaced.Blank() {
+			c.next.checkpoint.replaced = protocol.Lineage{}
+			c.newCheckpoint = true
+		}
+	}
+	if w.Checkpoint != nil {
+		return c.checkpoint(w.Checkpoint)
+	}
+	return nil
+}
+
+// finish writes what is written once a commit, and adjusts the memory of which
+// entries are there. Entries leave that memory before the commit, so that a
+// reader which does not find them in the new transaction does not miss them.
+func (c *change) finish() error {
+	if c.newCheckpoint {
+		record := appendCheckpointRecord(nil, &c.next.checkpoint)
+		if err := c.tx.Bucket([]byte(checkpointBucket)).Put([]byte(checkpointKey), record); err != nil {
+			return err
+		}
+	}
+	present := c.store.present.Load()
+	before := c.store.states.Load().durable.checkpoint.horizon
+	if horizon := c.next.checkpoint.horizon; horizon > before {
+		present.set(before+1, horizon)
+	}
+	for _, index := range c.dead {
+		present.clear(index)
+	}
+	return nil
+}
+
+// entries replaces the log from the first of them on.
+func (c *change) entries(entries []protocol.Entry) error {
+	first := entries[0].Index
+	if first <= c.next.head.last {
+		if err := c.truncate(first); err != nil {
+			return err
+		}
+	}
+	for i := range entries {
+		if err := c.entry(&entries[i]); err != nil {
+			return err
+		}
+	}
+	c.next.head.last = entries[len(entries)-1].Index
+	return nil
+}
+
+// truncate removes the log from first on.
+func (c *change) truncate(first uint64) error {
+	if err := c.drop(first, c.next.head.last+1); err != nil {
+		return err
+	}
+	keep := len(c.next.marks)
+	for ; keep > 0 && c.next.marks[keep-1].Index >= first; keep-- {
+		m := c.next.marks[keep-1]
+		c.key = markKey(c.key[:0], m)
+		if err := c.tx.Bucket([]byte(marksBucket)).Delete(c.key); err != nil {
+			return err
+		}
+		c.next.head.marks.remove(hashMark(m), 8+markValueBytes)
+	}
+	// Without the spare capacity, so that readers of the old state keep theirs.
+	c.next.marks = c.next.marks[:keep:keep]
+	c.next.head.last = first - 1
+	return nil
+}
+
+// entry appends one entry to the log. Its bytes are handed to the database as
+// they are, which copies them once, into the page.
+func (c *change) entry(e *protocol.Entry) error {
+	if n := len(c.next.marks); n == 0 || c.next.marks[n-1].Term != e.Term || c.next.marks[n-1].Lineage != e.Lineage {
+		if err := c.mark(protocol.Mark{Index: e.Index, Term: e.Term, Lineage: e.Lineage}); err != nil {
+			return err
+		}
+	}
+	h := header{kind: e.Kind, size: uint32(len(e.Data)), term: e.Term, lineage: e.Lineage}
+	count := pieces(h.size)
+	c.sums = slices.Grow(c.sums[:0], int(count))[:count]
+	for piece := uint32(1); piece < count; piece++ {
+		from, to := pieceSpan(h.size, piece)
+		c.sums[piece] = c.piece(e.Index, piece, e.Term, e.Lineage, header{}, e.Data[from:to])
+		h.rest = c.follow(h.rest, c.sums[piece])
+	}
+	_, to := pieceSpan(h.size, 0)
+	c.sums[0] = c.piece(e.Index, 0, e.Term, e.Lineage, h, e.Data[:to])
+	for piece, sum := range c.sums {
+		from, to := pieceSpan(h.size, uint32(piece))
+		c.key = appendPieceKey(c.key[:0], pieceKey{index: e.Index, piece: uint32(piece), sum: sum, header: h})
+		if err := c.pieces.Put(c.key, e.Data[from:to]); err != nil {
+			return err
+		}
+		c.next.head.log.add(hashKey(c.key), len(c.key)+int(to-from))
+	}
+	return nil
+}
+
+func (c *change) mark(m protocol.Mark) error {
+	c.key = markKey(c.key[:0], m)
+	if err := c.tx.Bucket([]byte(marksBucket)).Put(c.key, appendMarkValue(nil, m)); err != nil {
+		return err
+	}
+	c.next.marks = append(c.next.marks, m)
+	c.next.head.marks.add(hashMark(m), 8+markValueBytes)
+	return nil
+}
+
+// drop deletes the entries from lo up to but not including hi.
+func (c *change) drop(lo, hi uint64) error {
+	cursor := c.pieces.Cursor()
+	for {
+		c.doomed = c.doomed[:0]
+		c.key = binary.BigEndian.AppendUint64(c.key[:0], lo)
+		count := 0
+		for key, value := cursor.Seek(c.key); key != nil && count < dropKeys; key, value = cursor.Next() {
+			if _, ok := parsePieceKey(key); !ok {
+				return fmt.Errorf("log: key %x is none", key)
+			}
+			if binary.BigEndian.Uint64(key) >= hi {
+				break
+			}
+			c.next.head.log.remove(hashKey(key), len(key)+len(value))
+			c.doomed = append(append(c.doomed, byte(len(key))), key...)
+			count++
+		}
+		for rest := c.doomed; len(rest) > 0; {
+			size := 1 + int(rest[0])
+			if err := c.pieces.Delete(rest[1:size]); err != nil {
+				return err
+			}
+			rest = rest[size:]
+		}
+		if count < dropKeys {
+			return nil
+		}
+	}
+}
+
+// checkpoint stores the changed pairs and lets dead entries go.
+func (c *change) checkpoint(cp *protocol.Checkpoint) error {
+	pairs := c.tx.Bucket([]byte(pairsBucket))
+	size := 0
+	for _, pair := range cp.Puts {
+		size += pairSumBytes + len(pair.Value)
+	}
+	values := make([]byte, 0, size) // the database keeps parts of it until the commit
+	for _, pair := range cp.Puts {
+		c.forgetPair(pairs, pair.Key)
+		sum := c.pair(pair.Key, pair.Value)
+		start := len(values)
+		values = append(binary.LittleEndian.AppendUint32(values, sum), pair.Value...)
+		if err := pairs.Put(pair.Key, values[start:]); err != nil {
+			return err
+		}
+		c.next.head.pairs.add(hashPair(pair.Key, sum), len(pair.Key)+len(values)-start)
+	}
+	for _, key := range cp.Deletes {
+		c.forgetPair(pairs, key)
+		if err := pairs.Delete(key); err != nil {
+			return err
+		}
+	}
+	for _, index := range cp.Dead {
+		if err := c.drop(index, index+1); err != nil {
+			return err
+		}
+	}
+	c.dead = append(c.dead, cp.Dead...)
+	record := &c.next.checkpoint
+	record.index, record.horizon = cp.Index, cp.Horizon
+	record.configuration = protocol.Configuration{Voters: slices.Clone(cp.Configuration.Voters)}
+	record.epoch, record.stamp = cp.Epoch, cp.Stamp
+	record.foundings = slices.Clone(cp.Foundings)
+	c.next.checkpoints++
+	c.newCheckpoint = true
+	return nil
+}
+
+// forgetPair takes the pair that the bucket has under key out of the account.
+func (c *change) forgetPair(pairs *bolt.Bucket, key []byte) {
+	old := pairs.Get(key)
+	if sum, ok := pairSum(old); ok {
+		c.next.head.pairs.remove(hashPair(key, sum), len(key)+len(old))
+	}
+}
+
+// pairSumBytes of checksum stand before each value of the checkpoint.
+const pairSumBytes = 4
+
+// pairSum returns the checksum before a stored value.
+func pairSum(stored []byte) (uint32, bool) {
+	if len(stored) < pairSumBytes {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(stored), true
+}
+
+// boot raises the boot counter.
+func (s *Store) boot() error {
+	return s.transact(overhead, func(_ *bolt.Tx, next *state) error {
+		next.head.boot++
+		return nil
+	})
+}
+
+// bucketNames in the order in which a new store gets its buckets.
+var bucketNames = []string{checkpointBucket, headBucket, marksBucket, pairsBucket, piecesBucket}
+
+// initialise gives a new file its buckets and records.
+func initialise(tx *bolt.Tx, h *head, c *checkpointRecord) error {
+	for _, name := range bucketNames {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return putRecords(tx, h, c)
+}
+
+func putRecords(tx *bolt.Tx, h *head, c *checkpointRecord) error {
+	if err := tx.Bucket([]byte(checkpointBucket)).Put([]byte(checkpointKey), appendCheckpointRecord(nil, c)); err != nil {
+		return err
+	}
+	return tx.Bucket([]byte(headBucket)).Put([]byte(headKey), appendHead(nil, h))
+}

@@ -1,0 +1,200 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// defaultMapBytes of address space make it unlikely that the map moves,
+	// for which a writer would wait for all readers.
+	defaultMapBytes = 64 << 30
+	// lockTimeout bounds the wait for bbolt's own lock on the file. The folder's
+	// lock is held, so only a foreign tool can have it.
+	lockTimeout = 200 * time.Millisecond
+)
+
+// errRefused marks a commit that found no room and provably changed nothing
+// that counts: the meta pages are as they were. bbolt's memory is not trusted
+// afterwards; the file has to be opened again.
+var errRefused = fmt.Errorf("%w (the commit was undone)", ErrDiskFull)
+
+// database is a bbolt file with what bbolt leaves to its user: panics and
+// faults caught, room taken before a commit needs it, a failed commit judged.
+type database struct {
+	path string
+	opt  databaseOptions
+	bolt *bolt.DB
+	file *os.File // bbolt's own handle
+	// stuck: a panic may have left bbolt's locks held; it must not be called again.
+	stuck atomic.Bool
+	// used is the number of bytes up to bbolt's high-water mark, free pages
+	// below it included, when the last commit began.
+	used atomic.Int64
+}
+
+type databaseOptions struct {
+	mapBytes int64
+	maxBytes int64 // zero: no limit
+	noSync   bool  // a staged copy, synced as a whole at its end
+}
+
+// openDatabase opens or creates the file. An existing file must have been
+// surveyed: bbolt's own scan runs where a panic cannot be caught.
+func openDatabase(path string, opt databaseOptions) (*database, error) {
+	d := &database{path: path, opt: opt}
+	options := &bolt.Options{
+		Timeout: lockTimeout,
+		// The list of free pages is rebuilt by a scan on opening. Written with
+		// each commit it would cost more than the commit.
+		NoFreelistSync:  true,
+		FreelistType:    bolt.FreelistMapType,
+		PageSize:        pageSize,
+		InitialMmapSize: int(min(opt.mapBytes, math.MaxInt)),
+		NoSync:          opt.noSync,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode)
+			d.file = f
+			return f, err
+		},
+	}
+	open := func() (err error) {
+		d.bolt, err = bolt.Open(path, 0o600, options)
+		return err
+	}
+	err := guard(open)
+	if errors.Is(err, syscall.ENOMEM) { // an address-space limit
+		options.InitialMmapSize = 0
+		err = guard(open)
+	}
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("open %s: %w by a program that does not know the folder's lock", path, ErrLocked)
+	}
+	if err != nil {
+		var caught *panicError
+		if errors.As(err, &caught) && d.file != nil {
+			d.file.Close() // the error is the one that counts
+		}
+		return nil, err
+	}
+	return d, nil
+}
+
+// begin starts a transaction. The caller hands it to end or commit.
+func (d *database) begin(writable bool) (tx *bolt.Tx, err error) {
+	if d.stuck.Load() {
+		return nil, errors.New("the database is stuck after a panic")
+	}
+	if err := d.checkMetas(); err != nil {
+		return nil, err
+	}
+	err = guard(func() (err error) {
+		tx, err = d.bolt.Begin(writable)
+		return err
+	})
+	var caught *panicError
+	if errors.As(err, &caught) {
+		d.stuck.Store(true)
+	}
+	return tx, err
+}
+
+// metaPair is the used part of both meta pages.
+type metaPair [2][metaBytes]byte
+
+// checkMetas looks at the meta pages through the file. A fault inside bbolt's
+// Begin would leave its locks held, so the file is asked first whether those
+// pages are there.
+func (d *database) checkMetas() error {
+	metas, err := d.metas()
+	if err != nil {
+		return err
+	}
+	_, even := readMeta(metas[0][:], 0)
+	_, odd := readMeta(metas[1][:], 1)
+	if even != nil && odd != nil {
+		return even // one of the two may be on its way to the file
+	}
+	return nil
+}
+
+// metas reads both meta pages.
+func (d *database) metas() (*metaPair, error) {
+	var m metaPair
+	for slot := range m {
+		if _, err := d.file.ReadAt(m[slot][:], int64(slot)*pageSize); err != nil {
+			return nil, fmt.Errorf("read meta page %d: %w", slot, err)
+		}
+	}
+	return &m, nil
+}
+
+// end closes a transaction without a change.
+func (d *database) end(tx *bolt.Tx) {
+	if d.stuck.Load() {
+		return
+	}
+	if err := guard(tx.Rollback); err != nil && !errors.Is(err, bolterrors.ErrTxClosed) {
+		d.stuck.Store(true)
+	}
+}
+
+// view calls fn with a read transaction.
+func (d *database) view(fn func(tx *bolt.Tx) error) error {
+	tx, err := d.begin(false)
+	if err != nil {
+		return err
+	}
+	defer d.end(tx)
+	return guard(func() error { return fn(tx) })
+}
+
+// update calls fn with a write transaction and commits it. need is an estimate
+// of the bytes that it adds. ErrDiskFull: nothing was changed; if it is also
+// errRefused, the file must be opened again. fn's own errors end the
+// transaction without a change. Any other error: the state is unknown.
+func (d *database) update(need int64, fn func(tx *bolt.Tx) error) error {
+	tx, err := d.begin(true)
+	if err != nil {
+		return err
+	}
+	d.used.Store(tx.Size())
+	if err := d.reserve(tx.Size(), need); err != nil {
+		d.end(tx)
+		return err
+	}
+	if err := guard(func() error { return fn(tx) }); err != nil {
+		d.end(tx)
+		return err
+	}
+	return d.commit(tx)
+}
+
+// commit makes a transaction durable.
+func (d *database) commit(tx *bolt.Tx) error {
+	before, err := d.metas()
+	if err != nil {
+		d.end(tx)
+		return err
+	}
+	if err = guard(tx.Commit); err == nil {
+		return nil
+	}
+	d.end(tx) // after a panic it is still open
+	if !errors.Is(asDiskFull(err), ErrDiskFull) && !errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		return fmt.Errorf("commit: %w", err)
+	}
+	after, readErr := d.metas()
+	if readErr != nil || *after != *before {
+		return fmt.Errorf("commit: it may or may not have happened: %w", err)
+	}
+	return fmt.Errorf("%w: %w", errRefused, err)
+}

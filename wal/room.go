@@ -1,0 +1,115 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// bbolt meets a full disk in the middle of a commit. To know before, the file is
+// kept longer than what is used, with the blocks allocated: growing it is the
+// only step that asks the disk for room, and it is done before a transaction
+// changes anything.
+const (
+	smallestGrowth = 1 << 20
+	largestGrowth  = 32 << 20
+	// overhead is what any commit may add beside its content: the pages on the
+	// way from the changed ones up to the root.
+	overhead = 64 * pageSize
+)
+
+// reserve makes sure that a commit that adds about need bytes to used bytes will
+// find room, or says ErrDiskFull. need may be wrong: what happens then is slower
+// (bbolt grows the file, or the commit is undone and the file opened again), but
+// not unsafe.
+func (d *database) reserve(used, need int64) error {
+	size, err := d.size()
+	if err != nil {
+		return err
+	}
+	free := int64(d.bolt.Stats().FreePageN) * pageSize
+	if used+need <= size || free >= 2*need {
+		return nil
+	}
+	wanted := used + need + min(max(used/8, smallestGrowth), largestGrowth)
+	for _, target := range []int64{wanted, used + need} {
+		if d.opt.maxBytes > 0 {
+			target = min(target, d.opt.maxBytes)
+		}
+		if target < used+need {
+			err = fmt.Errorf("%w: the size limit of %d bytes is reached", ErrDiskFull, d.opt.maxBytes)
+			break
+		}
+		if err = asDiskFull(d.grow(size, target)); !errors.Is(err, ErrDiskFull) {
+			break
+		}
+	}
+	if errors.Is(err, ErrDiskFull) && free >= need {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("grow %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// grow makes the file longer, with blocks behind every byte where the file
+// system can do that.
+func (d *database) grow(size, target int64) error {
+	fd := int(d.file.Fd())
+	err := ignoringInterrupts(func() error { return syscall.Fallocate(fd, 0, size, target-size) })
+	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+		err = d.file.Truncate(target)
+	}
+	if err != nil {
+		// Give back what was allocated before the disk was full.
+		return errors.Join(err, d.file.Truncate(size))
+	}
+	if d.opt.noSync {
+		return nil
+	}
+	return d.file.Sync()
+}
+
+func ignoringInterrupts(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// size is the length of the file in bytes.
+func (d *database) size() (int64, error) {
+	info, err := d.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// room is about how many bytes can still be written.
+func (d *database) room() int64 {
+	size, err := d.size()
+	if err != nil {
+		return 0
+	}
+	disk := int64(0)
+	var fs syscall.Statfs_t
+	if ignoringInterrupts(func() error { return syscall.Fstatfs(int(d.file.Fd()), &fs) }) == nil {
+		disk = int64(fs.Bavail) * fs.Bsize
+	}
+	if d.opt.maxBytes > 0 {
+		disk = min(disk, max(0, d.opt.maxBytes-size))
+	}
+	return int64(d.bolt.Stats().FreePageN)*pageSize + max(0, size-d.used.Load()) + disk
+}
+
+// close gives the file up. After a panic that left locks behind, the memory map
+// stays until the process ends; only the file is closed.
+func (d *database) close() error {
+	if d.stuck.Load() {
+		return d.file.Close()
+	}
+	return guard(d.bolt.Close)
+}

@@ -1,0 +1,189 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"holdfast/protocol"
+)
+
+// Stage is a copy of another node's store while it is being received, in a file
+// beside the current store, which stays as it is. It becomes the store by
+// Dir.Activate.
+type Stage struct {
+	path   string
+	db     *database
+	intake intake
+	whole  bool  // Finish succeeded
+	err    error // the first failure; the copy is void
+}
+
+// Manifest says what a staged copy holds.
+type Manifest struct {
+	Lineage protocol.Lineage
+	Last    uint64 // index of the last entry, which is that of the checkpoint
+	Horizon uint64 // every entry above it, up to Last, is there
+	Marks   []protocol.Mark
+	// What the log says up to Last.
+	Configuration protocol.Configuration
+	Epoch         uint64
+	Foundings     []protocol.Founding
+	Stamp         int64 // nanoseconds since 1970
+}
+
+// newStage creates the file at path, in the place of an older one. It is synced
+// only as a whole, at the end: an unfinished copy is worth nothing.
+func newStage(path string, opt databaseOptions) (*Stage, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("stage a copy: %w", err)
+	}
+	opt.noSync = true
+	db, err := openDatabase(path, opt)
+	if err != nil {
+		return nil, fmt.Errorf("stage a copy in %s: %w", path, asDiskFull(err))
+	}
+	g := &Stage{path: path, db: db}
+	err = db.update(overhead, func(tx *bolt.Tx) error { return initialise(tx, &head{}, &checkpointRecord{}) })
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("stage a copy in %s: %w", path, err), g.Discard())
+	}
+	return g, nil
+}
+
+// Write takes the next chunk of an Export. After an error, ErrDiskFull included,
+// the copy is void: discard it.
+func (g *Stage) Write(chunk []byte) error {
+	return g.attempt(func() error {
+		need := overhead + int64(len(chunk)) + int64(len(chunk)/8)
+		return g.db.update(need, func(tx *bolt.Tx) error {
+			to := transactionSink{
+				marks:  tx.Bucket([]byte(marksBucket)),
+				pairs:  tx.Bucket([]byte(pairsBucket)),
+				pieces: tx.Bucket([]byte(piecesBucket)),
+			}
+			to.marks.FillPercent, to.pairs.FillPercent, to.pieces.FillPercent = 1, 1, 1
+			return g.intake.chunk(chunk, to)
+		})
+	})
+}
+
+// transactionSink puts what was checked into the staged file as it is.
+type transactionSink struct{ marks, pairs, pieces *bolt.Bucket }
+
+func (t transactionSink) mark(key, value []byte) error { return t.marks.Put(key, value) }
+func (t transactionSink) pair(key, value []byte) error { return t.pairs.Put(key, value) }
+func (t transactionSink) piece(key, data []byte) error { return t.pieces.Put(key, data) }
+
+// Finish makes the copy durable, if all of it has come.
+func (g *Stage) Finish() (Manifest, error) {
+	err := g.attempt(func() error {
+		if !g.intake.done() {
+			return errors.New("the end is missing")
+		}
+		h, c := g.records()
+		if err := g.db.update(overhead, func(tx *bolt.Tx) error { return putRecords(tx, &h, &c) }); err != nil {
+			return err
+		}
+		return g.db.file.Sync()
+	})
+	if err != nil {
+		return Manifest{}, err
+	}
+	g.whole = true
+	c := &g.intake.manifest.checkpoint
+	return Manifest{
+		Lineage:       g.intake.manifest.lineage,
+		Last:          c.index,
+		Horizon:       c.horizon,
+		Marks:         slices.Clone(g.intake.marks),
+		Configuration: c.configuration,
+		Epoch:         c.epoch,
+		Foundings:     slices.Clone(c.foundings),
+		Stamp:         c.stamp,
+	}, nil
+}
+
+// records are those of the copy, as long as it belongs to nobody.
+func (g *Stage) records() (head, checkpointRecord) {
+	m := &g.intake.manifest
+	return head{
+		identity: protocol.Identity{Lineage: m.lineage},
+		last:     m.checkpoint.index,
+		log:      g.intake.totals.log,
+		marks:    g.intake.totals.marks,
+		pairs:    g.intake.totals.pairs,
+	}, m.checkpoint
+}
+
+// attempt does one step unless one before has failed.
+func (g *Stage) attempt(step func() error) error {
+	if g.err != nil {
+		return g.err
+	}
+	if g.db == nil || g.whole {
+		return fmt.Errorf("stage a copy in %s: %w", g.path, ErrClosed)
+	}
+	if err := step(); err != nil {
+		g.err = fmt.Errorf("stage a copy in %s: %w", g.path, asDiskFull(err))
+	}
+	return g.err
+}
+
+// Last is the index of the copy's last entry, and zero until the marks have come,
+// with the first chunks.
+func (g *Stage) Last() uint64 {
+	if !g.intake.described() {
+		return 0
+	}
+	return g.intake.manifest.checkpoint.index
+}
+
+// Mark returns the run of the copy's log that holds index, once Last is known.
+func (g *Stage) Mark(index uint64) (protocol.Mark, bool) {
+	if index == 0 || index > g.Last() {
+		return protocol.Mark{}, index == 0
+	}
+	return findMark(g.intake.marks, index)
+}
+
+// Discard removes the copy. It may be called at any time before Activate and
+// more than once.
+func (g *Stage) Discard() error {
+	if g.db == nil {
+		return nil
+	}
+	db := g.db
+	g.db = nil
+	err := db.close()
+	if removed := os.Remove(g.path); removed != nil && !errors.Is(removed, os.ErrNotExist) {
+		err = errors.Join(err, removed)
+	}
+	if err != nil {
+		return fmt.Errorf("discard the copy: %w", err)
+	}
+	return nil
+}
+
+// settle writes who the copy becomes, durably, and closes the file.
+func (g *Stage) settle(owner Owner, a *Activation) error {
+	h, c := g.records()
+	c.owner = owner
+	h.identity = a.Identity
+	h.boot, h.counter = a.Boot, a.Counter+1
+	h.promise = a.Promise
+	h.hardState = a.HardState
+	// Whatever a checkpoint contains was committed and released.
+	h.hardState.Commit = max(h.hardState.Commit, c.index)
+	h.hardState.Release = max(h.hardState.Release, c.index)
+	g.db.bolt.NoSync, g.db.opt.noSync = false, false
+	if err := g.db.update(overhead, func(tx *bolt.Tx) error { return putRecords(tx, &h, &c) }); err != nil {
+		return err
+	}
+	db := g.db
+	g.db = nil
+	return db.close()
+}

@@ -1,0 +1,261 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+
+	"holdfast/protocol"
+)
+
+// Store is one open store. See the package's documentation for which goroutine
+// may call what.
+type Store struct {
+	path string
+	opt  databaseOptions
+	// claim is called before the store takes a new identity, so that the folder
+	// knows of it even if the store is damaged in the next moment.
+	claim func(protocol.Identity) error
+
+	// mu is held shared while a transaction begins, and exclusively while the
+	// file is closed or opened again.
+	mu     sync.RWMutex
+	db     *database
+	closed bool
+
+	states  atomic.Pointer[states]
+	present atomic.Pointer[presence] // entries at or below the horizon
+	damage  atomic.Pointer[DamageError]
+	readers sync.Pool // of *Reader
+	writer  writer    // of the committing goroutine
+}
+
+// openStore opens the store file at path after checking all of its structure.
+func openStore(path string, owner Owner, opt databaseOptions) (*Store, error) {
+	s := &Store{path: path, opt: opt}
+	found, err := surveyFile(path)
+	if err == nil && found.checkpoint.owner != owner {
+		return nil, foreign(path, found.checkpoint.owner, owner)
+	}
+	var db *database
+	if err == nil {
+		db, err = openDatabase(path, opt)
+	}
+	if err != nil {
+		return nil, s.openingFailed(err)
+	}
+	s.db = db
+	s.present.Store(found.present)
+	st := &state{head: found.head, checkpoint: found.checkpoint, marks: found.marks}
+	err = db.view(func(tx *bolt.Tx) error {
+		st.txid = tx.ID()
+		return nil
+	})
+	if err != nil {
+		db.close() // the error is the one that counts
+		return nil, s.openingFailed(err)
+	}
+	s.states.Store(&states{durable: st})
+	return s, nil
+}
+
+// openingFailed tells what is wrong with the machine from what is wrong with
+// the store: only the latter is damage.
+func (s *Store) openingFailed(err error) error {
+	for _, cause := range []error{
+		ErrNewerFormat, ErrLocked, ErrDiskFull,
+		os.ErrPermission, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, cause) {
+			return fmt.Errorf("open store %s: %w", s.path, err)
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return s.fail("the file is missing", nil)
+	}
+	return s.fail("found on opening", err)
+}
+
+// Close gives the store up. It waits for Views that are under way.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := s.db.close(); err != nil && s.damage.Load() == nil {
+		return fmt.Errorf("close store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// fail makes the store damaged for good and returns the first damage that was
+// found in it.
+func (s *Store) fail(what string, err error) error {
+	var already *DamageError
+	if errors.As(err, &already) {
+		return already
+	}
+	s.damage.CompareAndSwap(nil, &DamageError{Path: s.path, What: what, Err: err})
+	return s.damage.Load()
+}
+
+// Meta returns what the store knows about itself, as of the last Commit.
+func (s *Store) Meta() Meta { return s.states.Load().durable.meta() }
+
+// First is the lowest index from which every entry up to Last is there.
+func (s *Store) First() uint64 { return s.states.Load().durable.checkpoint.horizon + 1 }
+
+// Last is the index of the last entry; zero: the log is empty.
+func (s *Store) Last() uint64 { return s.states.Load().durable.head.last }
+
+// Mark returns the start of the run of entries of one lineage and term that
+// holds index, also when that entry is gone. Index 0 has the zero Mark.
+func (s *Store) Mark(index uint64) (protocol.Mark, bool) {
+	return s.states.Load().durable.mark(index)
+}
+
+// Path is the store's file.
+func (s *Store) Path() string { return s.path }
+
+// Size is the length of the store's file in bytes, room kept in reserve
+// included; zero when it cannot be told.
+func (s *Store) Size() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0
+	}
+	size, err := s.db.size()
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
+// Room is about how many bytes Commit can still take, in the file and on the
+// disk. Whoever admits new messages should stop well before zero, so that
+// deletions, which need a little room before they give any, still go through.
+func (s *Store) Room() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed || s.db.stuck.Load() {
+		return 0
+	}
+	return s.db.room()
+}
+
+// errUnmatched cannot happen: commits take far longer than a reader's start.
+var errUnmatched = errors.New("no transaction of a known state")
+
+// begin starts a read transaction and returns the state that it sees. The
+// caller hands the transaction to db.end.
+func (s *Store) begin() (db *database, tx *bolt.Tx, st *state, err error) {
+	for range 1000 {
+		if db, tx, err = s.beginAny(); err != nil {
+			return nil, nil, nil, err
+		}
+		if st = s.states.Load().of(tx.ID()); st != nil {
+			return db, tx, st, nil
+		}
+		db.end(tx)
+	}
+	return nil, nil, nil, s.fail("begin to read", errUnmatched)
+}
+
+func (s *Store) beginAny() (*database, *bolt.Tx, error) {
+	if damage := s.damage.Load(); damage != nil {
+		return nil, nil, damage
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, nil, fmt.Errorf("read store %s: %w", s.path, ErrClosed)
+	}
+	tx, err := s.db.begin(false)
+	if err != nil {
+		return nil, nil, s.fail("begin to read", err)
+	}
+	return s.db, tx, nil
+}
+
+// transact makes one durable change. change works on a copy of the state, which
+// takes the place of the current one when all is on the disk. need is about how
+// many bytes it adds.
+func (s *Store) transact(need int64, change func(tx *bolt.Tx, next *state) error) error {
+	if damage := s.damage.Load(); damage != nil {
+		return damage
+	}
+	s.mu.RLock()
+	db, closed := s.db, s.closed
+	s.mu.RUnlock()
+	if closed {
+		return fmt.Errorf("commit to store %s: %w", s.path, ErrClosed)
+	}
+	durable := s.states.Load().durable
+	next := *durable
+	err := db.update(need, func(tx *bolt.Tx) error {
+		if err := change(tx, &next); err != nil {
+			return err
+		}
+		s.writer.record = appendHead(s.writer.record[:0], &next.head)
+		if err := tx.Bucket([]byte(headBucket)).Put([]byte(headKey), s.writer.record); err != nil {
+			return err
+		}
+		next.txid = tx.ID()
+		s.states.Store(&states{durable: durable, next: &next})
+		return nil
+	})
+	switch {
+	case err == nil:
+		s.states.Store(&states{durable: &next})
+		return nil
+	case errors.Is(err, errRefused):
+		s.states.Store(&states{durable: durable})
+		if err := s.reopen(); err != nil {
+			return err
+		}
+	case !errors.Is(err, ErrDiskFull):
+		s.states.Store(&states{durable: durable})
+		return s.fail("commit", err)
+	}
+	return fmt.Errorf("commit to store %s: %w", s.path, err)
+}
+
+// reopen replaces bbolt's memory by what the file says, after a commit that
+// found no room half-way, and checks that it is the state before that commit.
+func (s *Store) reopen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	durable := s.states.Load().durable
+	if err := s.db.close(); err != nil {
+		return s.fail("close after a commit without room", err)
+	}
+	found, err := surveyFile(s.path)
+	if err == nil && found.head != durable.head {
+		err = errors.New("the state is not the one before the commit")
+	}
+	var db *database
+	if err == nil {
+		db, err = openDatabase(s.path, s.opt)
+	}
+	if err != nil {
+		s.closed = true
+		return s.fail("opened again after a commit without room", err)
+	}
+	s.db = db
+	s.present.Store(found.present)
+	return nil
+}
+
+func (s *Store) isClosed() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.closed
+}

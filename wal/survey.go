@@ -1,0 +1,193 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"syscall"
+
+	"holdfast/protocol"
+)
+
+// The buckets of a store file, in the order in which a walk meets them, and the
+// one key of each of the first two.
+const (
+	checkpointBucket = "checkpoint" // what changes with a checkpoint: one record
+	headBucket       = "head"       // what changes with almost every commit: one record
+	marksBucket      = "marks"      // where the (lineage, term) of the log changes
+	pairsBucket      = "pairs"      // the state machine's checkpoint
+	piecesBucket     = "pieces"     // the log
+
+	checkpointKey = "checkpoint"
+	headKey       = "head"
+)
+
+// survey is what one walk over a store file learns: everything that is kept in
+// memory, and the proof that no key is missing, foreign or changed. Only the
+// bytes of values, whose checksums are in the keys or before them, are left to
+// be checked when they are read.
+type survey struct {
+	head       head
+	checkpoint checkpointRecord
+	marks      []protocol.Mark
+	present    *presence // entries at or below the horizon
+
+	hasHead, hasCheckpoint bool
+	log, marked, pairs     account // as counted
+
+	// The entry that the walk is in, and the last one above the horizon.
+	index     uint64
+	size      uint32
+	nextPiece uint32
+	whole     uint64
+}
+
+// surveyFile walks the file at path. With an error it returns what it had
+// learned until then, for a report about a damaged store.
+func surveyFile(path string) (*survey, error) {
+	s := &survey{present: newPresence()}
+	f, err := os.Open(path)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return s, err
+	}
+	if info.Size() < 4*pageSize {
+		return s, fmt.Errorf("the file is too short: %d bytes", info.Size())
+	}
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return s, fmt.Errorf("map the file: %w", err)
+	}
+	defer syscall.Munmap(data)
+	err = guard(func() error {
+		if err := walkPages(data, s.visit); err != nil {
+			return err
+		}
+		return s.finish()
+	})
+	return s, err
+}
+
+// visit takes one key in. Nothing of the map is kept.
+func (s *survey) visit(bucket string, key, value []byte) (err error) {
+	switch bucket {
+	case checkpointBucket:
+		s.checkpoint, err = decodeCheckpointRecord(value)
+		s.hasCheckpoint = err == nil && string(key) == checkpointKey
+		s.whole = s.checkpoint.horizon
+	case headBucket:
+		s.head, err = decodeHead(value)
+		s.hasHead = err == nil && string(key) == headKey
+	case marksBucket:
+		var m protocol.Mark
+		if m, err = decodeMark(key, value); err == nil {
+			s.marks = append(s.marks, m)
+			s.marked.add(hashMark(m), len(key)+len(value))
+		}
+	case pairsBucket:
+		sum, ok := pairSum(value)
+		if !ok {
+			return errors.New("checkpoint: a value without a checksum")
+		}
+		s.pairs.add(hashPair(key, sum), len(key)+len(value))
+	case piecesBucket:
+		s.log.add(hashKey(key), len(key)+len(value))
+		err = s.piece(key, len(value))
+	default:
+		err = fmt.Errorf("unknown bucket %q", bucket)
+	}
+	return err
+}
+
+// piece checks that pieces follow each other without a gap, of the lengths that
+// the header of their entry tells.
+func (s *survey) piece(key []byte, size int) error {
+	k, ok := parsePieceKey(key)
+	if !ok {
+		return fmt.Errorf("log: key %x is none", key)
+	}
+	if k.piece == 0 {
+		if err := s.entryEnd(); err != nil {
+			return err
+		}
+		if err := s.entryBegin(k); err != nil {
+			return err
+		}
+	}
+	if k.index != s.index || k.piece != s.nextPiece || k.piece >= pieces(s.size) {
+		return fmt.Errorf("entry %d: piece %d out of place", k.index, k.piece)
+	}
+	if from, to := pieceSpan(s.size, k.piece); uint32(size) != to-from {
+		return fmt.Errorf("entry %d: piece %d has %d bytes of %d", k.index, k.piece, size, to-from)
+	}
+	s.nextPiece++
+	return nil
+}
+
+func (s *survey) entryBegin(k pieceKey) error {
+	mark, ok := findMark(s.marks, k.index)
+	if !ok || mark.Term != k.header.term || mark.Lineage != k.header.lineage {
+		return fmt.Errorf("entry %d: term and lineage are not those of the log", k.index)
+	}
+	if k.index <= s.checkpoint.horizon {
+		s.present.set(k.index, k.index)
+	} else {
+		if k.index != s.whole+1 {
+			return fmt.Errorf("entry %d is missing", s.whole+1)
+		}
+		s.whole = k.index
+	}
+	s.index, s.size, s.nextPiece = k.index, k.header.size, 0
+	return nil
+}
+
+func (s *survey) entryEnd() error {
+	if s.index != 0 && s.nextPiece != pieces(s.size) {
+		return fmt.Errorf("entry %d: piece %d is missing", s.index, s.nextPiece)
+	}
+	return nil
+}
+
+// finish compares what was met with what the store remembers.
+func (s *survey) finish() error {
+	if err := s.entryEnd(); err != nil {
+		return err
+	}
+	last := s.head.last
+	switch {
+	case !s.hasHead || !s.hasCheckpoint:
+		return errors.New("a record is missing")
+	case s.log != s.head.log:
+		return fmt.Errorf("log: the keys are not those that were written (%d of %d)", s.log.count, s.head.log.count)
+	case s.marked != s.head.marks:
+		return fmt.Errorf("marks: the keys are not those that were written (%d of %d)", s.marked.count, s.head.marks.count)
+	case s.pairs != s.head.pairs:
+		return fmt.Errorf("checkpoint: the keys are not those that were written (%d of %d)", s.pairs.count, s.head.pairs.count)
+	case s.whole != last:
+		return fmt.Errorf("entry %d is missing", s.whole+1)
+	case s.checkpoint.index > last:
+		return fmt.Errorf("checkpoint at %d after the last entry %d", s.checkpoint.index, last)
+	case len(s.marks) == 0 && last > 0, len(s.marks) > 0 && (s.marks[0].Index != 1 || s.marks[len(s.marks)-1].Index > last):
+		return errors.New("marks: they do not span the log")
+	}
+	return nil
+}
+
+// findMark returns the run of the log that holds index, given the marks of a
+// log that reaches at least there.
+func findMark(marks []protocol.Mark, index uint64) (protocol.Mark, bool) {
+	// The search is nearly always for the newest run.
+	if n := len(marks); n > 0 && marks[n-1].Index <= index {
+		return marks[n-1], true
+	}
+	at := sort.Search(len(marks), func(i int) bool { return marks[i].Index > index })
+	if at == 0 {
+		return protocol.Mark{}, false
+	}
+	return marks[at-1], true
+}
