@@ -85,12 +85,15 @@ func DecodeMessage(raw []byte) (Message, error) {
 	if (op != opPublish && op != opPublishHeader) || size != uint64(len(r.Rest)) {
 		return Message{}, fmt.Errorf("decode message: %w", protocol.ErrMalformed)
 	}
-	m := readMessage(&r, op)
+	stream := readIncarnation(&r)
+	m := readContent(&r, op)
+	m.Stream = stream
 	return m, r.Done("message")
 }
 
-func readMessage(r *protocol.Reader, op opcode) Message {
-	m := Message{Stream: readIncarnation(r)}
+// readContent takes what follows the incarnation of a publish command.
+func readContent(r *protocol.Reader, op opcode) Message {
+	var m Message
 	m.Subject = r.Bytes(r.Uvarint())
 	if op == opPublishHeader {
 		m.Header = r.Bytes(uint64(r.Uint32()))
@@ -114,7 +117,7 @@ func (a *Ack) append(dst []byte) []byte {
 func readAck(r *protocol.Reader) Ack {
 	a := Ack{Kind: AckKind(r.Byte()), StreamSeq: r.Uvarint(), ConsumerSeq: r.Uvarint(), Deliveries: r.Uvarint()}
 	delay := r.Uvarint()
-	if delay > 1<<62 || a.Kind < AckDone || a.Kind > AckProgress {
+	if delay > maxSpan || a.Kind < AckDone || a.Kind > AckProgress {
 		r.Fail()
 	}
 	a.Delay = int64(delay)

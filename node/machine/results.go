@@ -50,7 +50,10 @@ const (
 	EventConsumerUpdated EventKind = 6
 	EventConsumerDeleted EventKind = 7
 	EventMaxDeliveries   EventKind = 8 // Consumer gave Seq up after Deliveries tries
-	EventStale           EventKind = 9 // Count commands or acks named what is gone; Text says what
+	EventStale           EventKind = 9 // Count commands named what is gone; Text says what
+	// EventTerminated: Seq left Stream while Consumer, which had been given it,
+	// had not answered. It will not be delivered again.
+	EventTerminated EventKind = 10
 )
 
 // Event is something that an entry brought about, besides its results. Stream
@@ -77,4 +80,9 @@ type Results struct {
 	Events []Event
 
 	deliveries []Delivery
+}
+
+func (r *Results) reset(index uint64, stamp int64) {
+	r.Index, r.Stamp = index, stamp
+	r.Slots, r.Events, r.deliveries = r.Slots[:0], r.Events[:0], r.deliveries[:0]
 }

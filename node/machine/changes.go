@@ -1,0 +1,137 @@
+package machine
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// The kinds of keys of the durable state. A key is the kind, the incarnation
+// of the stream or consumer, and for pages a number; in the order of keys,
+// everything comes after what it refers to.
+const (
+	keyStream        = 1 // stamp of creation, configuration
+	keyStreamState   = 2
+	keyNames         = 3 // a page of subjects, by number
+	keyBlock         = 4 // columns of a block, by its first sequence
+	keyAlive         = 5 // liveness of a block; missing when all of it lives
+	keyDedup         = 6 // a page of message IDs, by number
+	keyConsumer      = 7 // stream, stamp of creation, configuration
+	keyConsumerState = 8
+)
+
+const (
+	// namesPerPage is how many subjects a page has.
+	namesPerPage = 256
+	// valueVersion is the last byte but four of every value.
+	valueVersion = 1
+	// valueTrailer is the version and a CRC32C over key, body and version.
+	valueTrailer = 5
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// changes lists what the durable state lacks.
+type changes struct {
+	streams   []*Stream
+	consumers []*Consumer
+	deletes   [][]byte // keys that were handed out and are of no use any more
+}
+
+// drop notes that a key that was handed out is of no use any more.
+func (c *changes) drop(key []byte) { c.deletes = append(c.deletes, key) }
+
+type streamChanges struct {
+	listed     bool // among changes.streams
+	config     bool
+	saved      bool // configuration and state were handed out
+	blocks     []*block
+	names      idSet // pages of subjects
+	namesSaved int   // pages 0 to namesSaved-1 were handed out
+}
+
+type consumerChanges struct {
+	listed bool
+	config bool
+	saved  bool
+}
+
+// touch notes that the stream's state changed.
+func (s *Stream) touch() {
+	if !s.changed.listed {
+		s.changed.listed = true
+		s.machine.changes.streams = append(s.machine.changes.streams, s)
+	}
+}
+
+func (s *Stream) touchBlock(b *block) {
+	if !b.dirty {
+		b.dirty = true
+		s.changed.blocks = append(s.changed.blocks, b)
+	}
+	s.touch()
+}
+
+// forgetBlock notes that a block has nothing live any more.
+func (s *Stream) forgetBlock(b *block) {
+	if b.pageSaved {
+		s.machine.changes.drop(pageKey(keyBlock, s.incarnation, b.first))
+	}
+	if b.aliveSaved {
+		s.machine.changes.drop(pageKey(keyAlive, s.incarnation, b.first))
+	}
+}
+
+// forgetNames notes that no subject of the stream is in use any more.
+func (s *Stream) forgetNames() {
+	for page := range s.changed.namesSaved {
+		s.machine.changes.drop(pageKey(keyNames, s.incarnation, uint64(page)))
+	}
+	s.changed.names, s.changed.namesSaved = nil, 0
+}
+
+// forgetSaved notes that the stream is deleted. Its messages are gone already.
+func (s *Stream) forgetSaved() {
+	for _, p := range s.dedup.pages {
+		if p.saved {
+			s.machine.changes.drop(pageKey(keyDedup, s.incarnation, p.number))
+		}
+	}
+	s.dedup = dedupWindow{}
+	if s.changed.saved {
+		s.machine.changes.drop(objectKey(keyStream, s.incarnation))
+		s.machine.changes.drop(objectKey(keyStreamState, s.incarnation))
+	}
+}
+
+func (c *Consumer) touch() {
+	if !c.changed.listed {
+		c.changed.listed = true
+		c.stream.machine.changes.consumers = append(c.stream.machine.changes.consumers, c)
+	}
+}
+
+// forgetSaved notes that the consumer is deleted.
+func (c *Consumer) forgetSaved() {
+	if c.changed.saved {
+		c.stream.machine.changes.drop(objectKey(keyConsumer, c.incarnation))
+		c.stream.machine.changes.drop(objectKey(keyConsumerState, c.incarnation))
+	}
+}
+
+func objectKey(kind byte, inc Incarnation) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(inc))
+}
+
+func pageKey(kind byte, inc Incarnation, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(objectKey(kind, inc), number)
+}
+
+// appendTrailer makes a body a value.
+func appendTrailer(key, body []byte) []byte {
+	body = append(body, valueVersion)
+	return binary.LittleEndian.AppendUint32(body, valueSum(key, body))
+}
+
+func valueSum(key, versioned []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, versioned)
+}

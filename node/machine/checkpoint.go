@@ -1,0 +1,181 @@
+package machine
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"holdfast/protocol"
+)
+
+// Checkpoint returns what changed since the last call, as of the last applied
+// entry: pairs to put and keys to delete, each in the order of keys, no key in
+// both. A value is one page of state: the columns of a block of a stream's
+// index (once the block is full it never changes again), a block's liveness, a
+// page of subjects or of message IDs, a stream's or a consumer's configuration
+// or state. The values must not be changed. They have to become durable, in
+// one write with what Dead reports, before those of the next call do.
+func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
+	slices.SortFunc(m.changes.streams, func(a, b *Stream) int { return cmp.Compare(a.incarnation, b.incarnation) })
+	slices.SortFunc(m.changes.consumers, func(a, b *Consumer) int { return cmp.Compare(a.incarnation, b.incarnation) })
+	for _, s := range m.changes.streams {
+		s.changed.listed = false
+		if !s.deleted {
+			puts = s.checkpoint(puts)
+		}
+	}
+	for _, c := range m.changes.consumers {
+		c.changed.listed = false
+		if !c.deleted {
+			puts = c.checkpoint(puts)
+		}
+	}
+	slices.SortFunc(puts, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
+	deletes = m.changes.deletes
+	slices.SortFunc(deletes, bytes.Compare)
+	deletes = slices.DeleteFunc(deletes, func(key []byte) bool { // what was made anew meanwhile
+		_, again := slices.BinarySearchFunc(puts, key, func(p protocol.Pair, key []byte) int { return bytes.Compare(p.Key, key) })
+		return again
+	})
+	m.changes = changes{}
+	return puts, deletes
+}
+
+func put1(puts []protocol.Pair, key, body []byte) []protocol.Pair {
+	return append(puts, protocol.Pair{Key: key, Value: appendTrailer(key, body)})
+}
+
+func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
+	if s.changed.config {
+		body := binary.LittleEndian.AppendUint64(nil, uint64(s.created))
+		puts = put1(puts, objectKey(keyStream, s.incarnation), append(body, s.encoded...))
+		s.changed.config = false
+	}
+	puts = put1(puts, objectKey(keyStreamState, s.incarnation), s.appendState(nil))
+	s.changed.saved = true
+
+	for page := range (len(s.subjects.list) + namesPerPage - 1) / namesPerPage {
+		if s.changed.names.has(uint32(page)) {
+			puts = put1(puts, pageKey(keyNames, s.incarnation, uint64(page)), s.appendNames(nil, page))
+			s.changed.namesSaved = max(s.changed.namesSaved, page+1)
+		}
+	}
+	s.changed.names = nil
+
+	for _, b := range s.changed.blocks {
+		b.dirty = false
+		if b.live > 0 {
+			puts = s.checkpointBlock(puts, b)
+		}
+	}
+	s.changed.blocks = nil
+
+	for i := len(s.dedup.pages) - 1; i >= 0 && s.dedup.pages[i].dirty; i-- {
+		p := s.dedup.pages[i]
+		puts = put1(puts, pageKey(keyDedup, s.incarnation, p.number), p.append(nil))
+		p.dirty, p.saved = false, true
+	}
+	return puts
+}
+
+func (s *Stream) checkpointBlock(puts []protocol.Pair, b *block) []protocol.Pair {
+	if b.pageChanged {
+		page := b.page
+		if b.rows != nil {
+			page = b.encodePage()
+		}
+		puts = put1(puts, pageKey(keyBlock, s.incarnation, b.first), page)
+		b.pageChanged, b.pageSaved = false, true
+	}
+	if b.live < b.count {
+		var body []byte
+		for _, word := range b.alive {
+			body = binary.LittleEndian.AppendUint64(body, word)
+		}
+		puts = put1(puts, pageKey(keyAlive, s.incarnation, b.first), body)
+		b.aliveSaved = true
+	}
+	return puts
+}
+
+func (s *Stream) appendState(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, s.first)
+	dst = binary.AppendUvarint(dst, s.last)
+	dst = binary.AppendUvarint(dst, uint64(s.lastStamp))
+	dst = binary.AppendUvarint(dst, s.dedup.next)
+	return append(dst, s.lastID...)
+}
+
+func (s *Stream) appendNames(dst []byte, page int) []byte {
+	from := page * namesPerPage
+	for _, sub := range s.subjects.list[from:min(from+namesPerPage, len(s.subjects.list))] {
+		dst = appendText(dst, sub.name)
+	}
+	return dst
+}
+
+func (p *dedupPage) append(dst []byte) []byte {
+	for i, id := range p.ids {
+		dst = binary.AppendUvarint(dst, p.entries[i].seq)
+		dst = binary.AppendUvarint(dst, uint64(p.entries[i].stamp))
+		dst = appendText(dst, id)
+	}
+	return dst
+}
+
+func (c *Consumer) checkpoint(puts []protocol.Pair) []protocol.Pair {
+	if c.changed.config {
+		body := binary.LittleEndian.AppendUint64(nil, uint64(c.stream.incarnation))
+		body = binary.LittleEndian.AppendUint64(body, uint64(c.created))
+		puts = put1(puts, objectKey(keyConsumer, c.incarnation), append(body, c.encoded...))
+		c.changed.config = false
+	}
+	c.changed.saved = true
+	return put1(puts, objectKey(keyConsumerState, c.incarnation), c.appendState(nil))
+}
+
+func (c *Consumer) appendState(dst []byte) []byte {
+	for _, n := range c.numbers() {
+		dst = binary.AppendUvarint(dst, *n)
+	}
+	dst = binary.AppendUvarint(dst, uint64(c.lastDelivery))
+	dst = binary.AppendUvarint(dst, uint64(c.lastAck))
+	dst = binary.AppendUvarint(dst, c.waiting())
+
+	dst = binary.AppendUvarint(dst, uint64(len(c.skips)))
+	previous := uint64(0)
+	for _, seq := range c.skips {
+		dst = binary.AppendUvarint(dst, seq-previous)
+		previous = seq
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(c.exhausted)))
+	previous = 0
+	for _, seq := range slices.Sorted(maps.Keys(c.exhausted)) {
+		dst = binary.AppendUvarint(dst, seq-previous)
+		dst = binary.AppendUvarint(dst, uint64(c.exhausted[seq]))
+		previous = seq
+	}
+	dst = binary.AppendUvarint(dst, uint64(c.pending.count))
+	previous = 0
+	c.pending.each(func(d *delivered) {
+		dst = binary.AppendUvarint(dst, d.seq-previous)
+		dst = binary.AppendUvarint(dst, d.first)
+		dst = binary.AppendUvarint(dst, uint64(d.due))
+		dst = binary.AppendUvarint(dst, d.order)
+		dst = binary.AppendUvarint(dst, uint64(d.tries))
+		previous = d.seq
+	})
+	return dst
+}
+
+// numbers lists the plain counters of the state, in the order of their encoding.
+func (c *Consumer) numbers() [6]*uint64 {
+	return [6]*uint64{&c.cursor, &c.nextSeq, &c.lastGiven, &c.floorConsumer, &c.floorStream, &c.nextOrder}
+}
+
+func appendText(dst []byte, text string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(text)))
+	return append(dst, text...)
+}

@@ -1,0 +1,167 @@
+package machine
+
+import "time"
+
+// expirySteps bounds how many messages one entry ages out, so that applying
+// an entry takes a bounded time. It is part of what an entry means: changing
+// it needs a new batch version.
+const expirySteps = 4096
+
+// span is a duration that can be added to a stamp without overflow.
+func span(d time.Duration) int64 { return int64(min(max(d, 0), maxSpan)) }
+
+const maxSpan = 1 << 61
+
+type expiryKind uint8
+
+const (
+	expireMessages expiryKind = iota // by age
+	expireIDs                        // of the duplicate window
+	expiryKinds
+)
+
+// expiryQueue orders the streams by when time next changes something in them.
+// Every stream has at most one current place per kind, Stream.expiryDue; a
+// place with another due is stale. A due may be too early, never too late.
+type expiryQueue []expiryPlace
+
+type expiryPlace struct {
+	due    int64
+	kind   expiryKind
+	stream *Stream
+}
+
+func (a *expiryPlace) before(b *expiryPlace) bool {
+	if a.due != b.due {
+		return a.due < b.due
+	}
+	if a.stream.incarnation != b.stream.incarnation {
+		return a.stream.incarnation < b.stream.incarnation
+	}
+	return a.kind < b.kind
+}
+
+func (a *expiryPlace) current() bool {
+	return !a.stream.deleted && a.stream.expiryDue[a.kind] == a.due
+}
+
+func (q *expiryQueue) push(p expiryPlace) {
+	h := append(*q, p)
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !h[i].before(&h[parent]) {
+			break
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
+	*q = h
+}
+
+func (q *expiryQueue) pop() {
+	h := *q
+	last := len(h) - 1
+	h[0], h[last] = h[last], expiryPlace{}
+	h = h[:last]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= len(h) {
+			break
+		}
+		if child+1 < len(h) && h[child+1].before(&h[child]) {
+			child++
+		}
+		if !h[child].before(&h[i]) {
+			break
+		}
+		h[i], h[child] = h[child], h[i]
+		i = child
+	}
+	*q = h
+}
+
+// NextExpiry is the stamp from which on an entry, if only a tick, ages out
+// messages or message IDs; 0 when nothing ages. One entry ages out a bounded
+// number: while it stays in the past, more ticks are due.
+func (m *Machine) NextExpiry() int64 {
+	for len(m.expiry) > 0 && !m.expiry[0].current() {
+		m.expiry.pop()
+	}
+	if len(m.expiry) == 0 {
+		return 0
+	}
+	return m.expiry[0].due
+}
+
+// expire ages out what is due at the entry's stamp.
+func (m *Machine) expire() {
+	budget := expirySteps
+	for due := m.NextExpiry(); due != 0 && due <= m.now && budget > 0; due = m.NextExpiry() {
+		p := m.expiry[0]
+		m.expiry.pop()
+		s := p.stream
+		s.expiryDue[p.kind] = 0
+		if p.kind == expireMessages {
+			budget = s.expireMessages(m.now, budget)
+		} else {
+			budget = s.forgetIDs(m.now, budget)
+		}
+		s.schedule(p.kind)
+	}
+}
+
+// schedule makes sure that the queue knows when time next changes the stream,
+// unless it knows already of an earlier moment.
+func (s *Stream) schedule(kind expiryKind) {
+	if s.expiryDue[kind] != 0 {
+		return
+	}
+	var due int64
+	switch kind {
+	case expireMessages:
+		if age := span(s.config.MaxAge); age > 0 && s.msgs > 0 {
+			due = s.stampOf(s.first) + age
+		}
+	case expireIDs:
+		due = s.dedup.due(span(s.config.Duplicates))
+	}
+	if due != 0 {
+		s.expiryDue[kind] = due
+		s.machine.expiry.push(expiryPlace{due: due, kind: kind, stream: s})
+	}
+}
+
+// reschedule is for changes that may have made the due earlier.
+func (s *Stream) reschedule(kind expiryKind) {
+	s.expiryDue[kind] = 0
+	s.schedule(kind)
+}
+
+// expireMessages removes messages that are MaxAge old, at most budget of them,
+// and returns what is left of the budget.
+func (s *Stream) expireMessages(now int64, budget int) int {
+	age := span(s.config.MaxAge)
+	if age <= 0 {
+		return budget
+	}
+	for ; budget > 0 && s.msgs > 0 && s.stampOf(s.first) <= now-age; budget-- {
+		s.remove(s.first)
+	}
+	return budget
+}
+
+// forgetIDs drops pages of the duplicate window that are too old.
+func (s *Stream) forgetIDs(now int64, budget int) int {
+	for budget > 0 {
+		p := s.dedup.forget(now - span(s.config.Duplicates))
+		if p == nil {
+			break
+		}
+		if p.saved {
+			s.machine.changes.drop(pageKey(keyDedup, s.incarnation, p.number))
+		}
+		s.touch()
+		budget -= len(p.ids)
+	}
+	return max(budget, 0)
+}

@@ -1,0 +1,237 @@
+package machine
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/protocol"
+)
+
+// maxStamp bounds a stamp, so that adding durations to it cannot overflow.
+const maxStamp = 1 << 62
+
+// Options adjust a Machine. None of them changes what an entry does.
+type Options struct {
+	// BlockMessages is the size of an index block, 1 to 1,024; 0 means 1,024.
+	// Smaller ones cost memory; tests use them.
+	BlockMessages int
+}
+
+// Machine is the state that the log describes. See the package's contract.
+type Machine struct {
+	applied uint64
+	stamp   int64 // least stamp that the next entry may have
+
+	streams   map[string]*Stream
+	byID      map[Incarnation]*Stream
+	consumers map[Incarnation]*Consumer
+	router    router
+	entries   entryTable
+	expiry    expiryQueue
+	changes   changes
+	blockSize int
+
+	// Of the entry being applied.
+	now   int64 // its stamp
+	index uint64
+	slot  int
+	out   *Results
+	// The stream and consumer that the last commands named, because the next
+	// ones mostly name the same. Forgotten when either is deleted.
+	recentStream   *Stream
+	recentConsumer *Consumer
+}
+
+// New returns the machine of an empty log.
+func New(opt Options) *Machine {
+	size := opt.BlockMessages
+	if size < 1 || size > blockMessages {
+		size = blockMessages
+	}
+	return &Machine{
+		streams:   make(map[string]*Stream),
+		byID:      make(map[Incarnation]*Stream),
+		consumers: make(map[Incarnation]*Consumer),
+		blockSize: size,
+	}
+}
+
+// Applied is the last log index that Apply or Skip was called with.
+func (m *Machine) Applied() uint64 { return m.applied }
+
+// Stamp is the least stamp that the next entry may have, in nanoseconds since
+// 1970: above the stamps of all messages so far.
+func (m *Machine) Stamp() int64 { return m.stamp }
+
+// Skip notes that the entry at index is of another kind than batch.
+func (m *Machine) Skip(index uint64) { m.applied = index }
+
+// Apply applies the batch entry at index, whose data is data, and describes
+// the outcome in out. Data is not kept. An error means that the data cannot be
+// decoded: the log is damaged, the entry may be half applied, and the machine
+// must not be used any more.
+func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
+	if len(data) < batchHeaderSize || data[0] != batchVersion {
+		return fmt.Errorf("apply entry %d: not a batch of version %d: %w", index, batchVersion, protocol.ErrMalformed)
+	}
+	stamp := int64(binary.LittleEndian.Uint64(data[1:]))
+	if stamp > maxStamp {
+		return fmt.Errorf("apply entry %d: stamp %d out of range: %w", index, stamp, protocol.ErrMalformed)
+	}
+	m.index, m.now, m.slot, m.out = index, max(stamp, m.stamp), -1, out
+	out.reset(index, m.now)
+	m.expire()
+
+	r := protocol.Reader{Rest: data[batchHeaderSize:]}
+	for len(r.Rest) > 0 {
+		offset := len(data) - len(r.Rest)
+		op := opcode(r.Byte())
+		body := protocol.Reader{Rest: r.Bytes(r.Uvarint())}
+		m.slot++
+		if r.Failed() || m.slot == MaxSlots {
+			return fmt.Errorf("apply entry %d: command %d: %w", index, m.slot, protocol.ErrMalformed)
+		}
+		out.Slots = append(out.Slots, Result{})
+		result := &out.Slots[m.slot]
+		if op == opPublish || op == opPublishHeader {
+			m.publish(&body, op, uint32(offset), uint32(len(data)-len(r.Rest)-offset), result)
+		} else {
+			m.command(&body, op, result)
+		}
+		if err := body.Done("command"); err != nil {
+			return fmt.Errorf("apply entry %d: command %d: %w", index, m.slot, err)
+		}
+	}
+	m.applied = index
+	m.stamp = m.now + int64(m.slot+1)
+	m.out = nil
+	return nil
+}
+
+func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
+	switch op {
+	case opCreateStream:
+		m.createStream(rest(body), result)
+	case opUpdateStream:
+		m.updateStream(rest(body), result)
+	case opDeleteStream:
+		if s := m.namedStream(body, result); s != nil {
+			m.deleteStream(s)
+		}
+	case opPurgeStream:
+		s, request := m.namedStream(body, result), rest(body)
+		if s != nil {
+			s.purge(request, result)
+		}
+	case opDeleteMessage:
+		s, seq := m.namedStream(body, result), body.Uvarint()
+		body.Byte()
+		if s != nil && !body.Failed() {
+			s.deleteMessage(seq, result)
+		}
+	case opCreateConsumer:
+		s, action, config := m.namedStream(body, result), body.Uvarint(), rest(body)
+		if s != nil && !body.Failed() {
+			m.createConsumer(s, server.ConsumerAction(action), config, result)
+		}
+	case opDeleteConsumer:
+		if c := m.namedConsumer(body, result); c != nil {
+			m.deleteConsumer(c)
+		}
+	case opDeliver:
+		c, messages, size := m.namedConsumer(body, result), body.Uvarint(), body.Uvarint()
+		if c != nil && !body.Failed() {
+			c.deliver(int(min(messages, MaxSlots)), int64(min(size, 1<<62)), result)
+		}
+	case opAcks:
+		m.acks(body, result)
+	default:
+		body.Fail()
+	}
+}
+
+// rest takes what is left.
+func rest(r *protocol.Reader) []byte { return r.Bytes(uint64(len(r.Rest))) }
+
+// namedStream takes an incarnation and returns its stream. When that is gone
+// it returns nil, says so in the result and counts it.
+func (m *Machine) namedStream(body *protocol.Reader, result *Result) *Stream {
+	inc := readIncarnation(body)
+	if s := m.recentStream; s != nil && s.incarnation == inc {
+		result.Stream = s
+		return s
+	}
+	s := m.byID[inc]
+	if s == nil {
+		result.Err = server.NewJSStreamNotFoundError()
+		m.event(Event{Kind: EventStale, Count: 1, Text: "stream " + inc.String() + " is gone"})
+		return nil
+	}
+	m.recentStream, result.Stream = s, s
+	return s
+}
+
+// namedConsumer is namedStream for consumers.
+func (m *Machine) namedConsumer(body *protocol.Reader, result *Result) *Consumer {
+	inc := readIncarnation(body)
+	c := m.recentConsumer
+	if c == nil || c.incarnation != inc {
+		c = m.consumers[inc]
+	}
+	if c == nil {
+		result.Err = server.NewJSConsumerNotFoundError()
+		m.event(Event{Kind: EventStale, Count: 1, Text: "consumer " + inc.String() + " is gone"})
+		return nil
+	}
+	m.recentConsumer, result.Consumer, result.Stream = c, c, c.stream
+	return c
+}
+
+func (m *Machine) event(e Event) {
+	e.Slot = m.slot
+	m.out.Events = append(m.out.Events, e)
+}
+
+// Stream returns the stream of that name, or nil.
+func (m *Machine) Stream(name string) *Stream { return m.streams[name] }
+
+// StreamOf returns the stream of that incarnation, or nil when it is gone.
+func (m *Machine) StreamOf(inc Incarnation) *Stream { return m.byID[inc] }
+
+// Streams returns all streams, ordered by name.
+func (m *Machine) Streams() []*Stream {
+	all := make([]*Stream, 0, len(m.streams))
+	for _, s := range m.streams {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *Stream) int { return cmp.Compare(a.config.Name, b.config.Name) })
+	return all
+}
+
+// Match returns the stream that stores messages of that subject, or nil. It
+// does not allocate.
+func (m *Machine) Match(subject []byte) *Stream { return m.router.match(subject) }
+
+// Consumer returns the consumer of that name on the stream of that name, or nil.
+func (m *Machine) Consumer(stream, name string) *Consumer {
+	if s := m.streams[stream]; s != nil {
+		return s.Consumer(name)
+	}
+	return nil
+}
+
+// ConsumerOf returns the consumer of that incarnation, or nil when it is gone.
+func (m *Machine) ConsumerOf(inc Incarnation) *Consumer { return m.consumers[inc] }
+
+// Dead returns, in order, the entries at or below horizon in which nothing
+// lives and that no earlier call returned, of whatever kind they are. It is to
+// be called right after Checkpoint, for the same write: an entry may leave the
+// log only together with the index that does not refer to it any more.
+func (m *Machine) Dead(horizon uint64) []uint64 { return m.entries.dead(min(horizon, m.applied)) }
+
+// Live is the number of live messages of the entry at index.
+func (m *Machine) Live(index uint64) int { return m.entries.live(index) }

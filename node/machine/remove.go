@@ -1,0 +1,274 @@
+package machine
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// remove takes a live message out of the stream.
+func (s *Stream) remove(seq uint64) {
+	b := s.index.locate(seq)
+	i := int(seq - b.first)
+	r := b.at(i)
+	b.kill(i)
+	s.machine.entries.remove(r.entry, 1)
+	sub := &s.subjects.list[r.subject]
+	s.msgs--
+	s.bytes -= s.size(len(sub.name), r.content)
+	sub.removed(seq)
+	for _, c := range s.consumers {
+		c.gone(seq, r.subject)
+	}
+	if sub.count == 0 {
+		s.releaseSubject(r.subject)
+	}
+	if b.live == 0 {
+		s.dropBlock(b)
+	} else {
+		s.touchBlock(b)
+	}
+	if seq == s.first {
+		s.moveFirst(seq + 1)
+	}
+	s.touch()
+}
+
+// moveFirst finds the first live message at or after seq.
+func (s *Stream) moveFirst(seq uint64) {
+	if s.msgs == 0 {
+		s.first = s.last + 1
+		return
+	}
+	s.first, _ = s.index.next(seq)
+}
+
+func (s *Stream) releaseSubject(id uint32) {
+	for _, c := range s.consumers {
+		c.matches.set(id, false)
+	}
+	s.subjects.release(id)
+}
+
+func (s *Stream) dropBlock(b *block) {
+	s.index.drop(b)
+	s.forgetBlock(b)
+}
+
+// clear removes all messages at once. The next sequence becomes at least next.
+// The caller sets the consumers right.
+func (s *Stream) clear(next uint64) {
+	for _, b := range s.index.blocks {
+		entry, count := uint64(0), 0
+		for i := b.nextAlive(0); i >= 0; i = b.nextAlive(i + 1) {
+			if r := b.at(i); r.entry != entry {
+				if count > 0 {
+					s.machine.entries.remove(entry, count)
+				}
+				entry, count = r.entry, 0
+			}
+			count++
+		}
+		if count > 0 {
+			s.machine.entries.remove(entry, count)
+		}
+		b.live = 0
+		s.forgetBlock(b)
+	}
+	s.index.blocks, s.index.hint = nil, 0
+	s.forgetNames()
+	s.subjects = subjectTable{}
+	s.msgs, s.bytes = 0, 0
+	s.last = max(s.last+1, next) - 1
+	s.first = s.last + 1
+	for _, c := range s.consumers {
+		c.forgetMessages()
+	}
+	s.touch()
+}
+
+// enforceLimits removes the oldest messages that the limits leave no room for,
+// after a message of that subject was stored.
+func (s *Stream) enforceLimits(subject []byte) {
+	if limit := s.config.MaxMsgsPer; limit > 0 {
+		for {
+			id, ok := s.subjects.lookup(subject)
+			if !ok || int64(s.subjects.list[id].count) <= limit {
+				break
+			}
+			s.remove(s.firstSeq(id))
+		}
+	}
+	s.enforceTotals()
+}
+
+func (s *Stream) enforceTotals() {
+	if s.config.Discard != server.DiscardOld {
+		return
+	}
+	for limit := s.config.MaxMsgs; limit > 0 && s.msgs > uint64(limit); {
+		s.remove(s.first)
+	}
+	for limit := s.config.MaxBytes; limit > 0 && s.bytes > uint64(limit); {
+		s.remove(s.first)
+	}
+}
+
+// enforceSubjects removes the oldest messages of every subject that has more
+// than the limit.
+func (s *Stream) enforceSubjects() {
+	limit := s.config.MaxMsgsPer
+	if limit <= 0 {
+		return
+	}
+	var excess []uint64
+	over := make(map[uint32]int64)
+	for id := range s.subjects.list {
+		if count := int64(s.subjects.list[id].count); count > limit {
+			over[uint32(id)] = count - limit
+		}
+	}
+	if len(over) == 0 {
+		return
+	}
+	s.index.each(func(seq uint64, r *record) bool {
+		if over[r.subject] > 0 {
+			over[r.subject]--
+			excess = append(excess, seq)
+		}
+		return true
+	})
+	for _, seq := range excess {
+		s.remove(seq)
+	}
+}
+
+// deleteMessage applies a delete command. It is answered as the NATS server
+// answers it.
+func (s *Stream) deleteMessage(seq uint64, result *Result) {
+	switch {
+	case s.config.Sealed:
+		result.Err = server.NewJSStreamSealedError()
+	case s.config.DenyDelete:
+		result.Err = server.NewJSStreamMsgDeleteFailedError(errors.New("message delete not permitted"))
+	case !s.index.has(seq):
+		result.Err = server.NewJSSequenceNotFoundError(seq)
+	default:
+		result.Seq = seq
+		s.remove(seq)
+	}
+}
+
+// purge applies a purge command.
+func (s *Stream) purge(encoded []byte, result *Result) {
+	var request server.JSApiStreamPurgeRequest
+	if err := json.Unmarshal(encoded, &request); err != nil {
+		result.Err = server.NewJSInvalidJSONError(err)
+		return
+	}
+	switch {
+	case s.config.Sealed:
+		result.Err = server.NewJSStreamSealedError()
+	case s.config.DenyPurge:
+		result.Err = server.NewJSStreamPurgeFailedError(errors.New("stream purge not permitted"))
+	case request.Sequence > 0 && request.Keep > 0:
+		result.Err = server.NewJSBadRequestError()
+	default:
+		result.Seq = s.purgeMatching(request.Subject, request.Sequence, request.Keep)
+	}
+}
+
+// purgeMatching removes the messages that match the filter (empty: all), up to
+// but not including sequence before (0: no bound), except the last keep ones
+// (PurgeEx of the NATS server's stores). It returns how many were removed.
+func (s *Stream) purgeMatching(filter string, before, keep uint64) uint64 {
+	if before == 1 {
+		return 0
+	}
+	all := filter == "" || filter == anyTail
+	removed := s.msgs
+	if all && keep == 0 && (before == 0 || before > s.last) {
+		s.clear(before)
+	} else {
+		s.purging = true
+		removed = s.removeMatching(filter, all, before, keep)
+		s.purging = false
+	}
+	s.movePurgedConsumers(filter)
+	return removed
+}
+
+func (s *Stream) removeMatching(filter string, all bool, before, keep uint64) uint64 {
+	var ids idSet
+	total := s.msgs
+	if !all {
+		ids = s.matching([]string{filter})
+		total = s.countIn(ids)
+	}
+	if keep >= total {
+		return 0
+	}
+	end, most := s.last+1, total-keep
+	if before > 0 {
+		end = min(before, end)
+	}
+	removed := uint64(0)
+	for seq := s.first; removed < most; seq++ {
+		var ok bool
+		if all {
+			seq, ok = s.index.next(seq)
+		} else {
+			seq, ok = s.index.nextIn(seq, ids)
+		}
+		if !ok || seq >= end {
+			break
+		}
+		s.remove(seq)
+		removed++
+	}
+	return removed
+}
+
+func (s *Stream) countIn(ids idSet) uint64 {
+	total := uint64(0)
+	for id := range s.subjects.list {
+		if ids.has(uint32(id)) {
+			total += uint64(s.subjects.list[id].count)
+		}
+	}
+	return total
+}
+
+// movePurgedConsumers moves consumers over what a purge removed
+// (stream.purgeLocked and consumer.purge of the NATS server).
+func (s *Stream) movePurgedConsumers(filter string) {
+	firstLeft := s.first
+	if filter != "" {
+		firstLeft = 0
+		if next, ok := s.Next(s.first, filter); ok {
+			firstLeft = next.Seq
+		}
+	}
+	for _, c := range s.consumers {
+		start, concerned := firstLeft, true
+		if filter != "" {
+			within := len(c.filters) > 0
+			touches := false
+			for _, f := range c.filters {
+				within = within && covers(filter, f)
+				touches = touches || covers(filter, f)
+			}
+			wider := coversAny(c.filters, filter)
+			concerned = touches || wider
+			if !within {
+				start = s.first
+			} else if start == 0 {
+				start = s.last + 1
+			}
+		}
+		if concerned {
+			c.skipTo(start)
+		}
+	}
+}

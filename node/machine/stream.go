@@ -1,0 +1,236 @@
+package machine
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Stream is one stream: its configuration, the index of its messages, and its
+// consumers. What its methods return is of the last applied entry.
+type Stream struct {
+	machine     *Machine
+	incarnation Incarnation
+	config      *server.StreamConfig // never changed in place
+	encoded     []byte               // config as JSON
+	created     int64                // stamp
+	deleted     bool
+
+	index    index
+	subjects subjectTable
+	dedup    dedupWindow
+
+	msgs, bytes uint64 // live messages, and their size as the NATS server counts it
+	first, last uint64 // first live sequence, or last+1; last sequence given away
+	lastStamp   int64  // of the message that last was given to; 0 none
+	lastID      string // message ID of the last message, or empty
+	stored      uint64 // messages ever stored; Consumer.count is relative to it
+
+	consumers []*Consumer // by incarnation, which is the order of creation
+	byName    map[string]*Consumer
+	watchers  []*Consumer // consumers that look at every new message, see Consumer.watches
+
+	expiryDue [expiryKinds]int64 // place in the machine's expiry queue, 0 none
+	storedIn  uint64             // entry for which EventStored was sent
+	purging   bool               // messages are being removed in bulk: no EventTerminated
+	changed   streamChanges
+}
+
+// Incarnation names this stream and no other of the same name.
+func (s *Stream) Incarnation() Incarnation { return s.incarnation }
+
+// Name is the stream's name.
+func (s *Stream) Name() string { return s.config.Name }
+
+// Config is the configuration in force. It must not be changed.
+func (s *Stream) Config() *server.StreamConfig { return s.config }
+
+// Created is when the stream was created.
+func (s *Stream) Created() time.Time { return time.Unix(0, s.created).UTC() }
+
+// State returns the stream's numbers as the NATS server reports them. The
+// lists of subjects and of deleted sequences are left out: see Subjects and
+// Deleted.
+func (s *Stream) State() server.StreamState {
+	state := server.StreamState{
+		Msgs: s.msgs, Bytes: s.bytes, FirstSeq: s.first, LastSeq: s.last,
+		NumSubjects: s.subjects.live, Consumers: len(s.consumers),
+	}
+	if s.msgs > 0 {
+		state.FirstTime = time.Unix(0, s.stampOf(s.first)).UTC()
+	}
+	if s.lastStamp != 0 {
+		state.LastTime = time.Unix(0, s.lastStamp).UTC()
+	}
+	if s.last >= s.first && s.last > 0 {
+		state.NumDeleted = int(s.last - s.first + 1 - s.msgs)
+	}
+	return state
+}
+
+// Deleted returns the sequences between the first and the last that have no
+// message.
+func (s *Stream) Deleted() []uint64 {
+	var gone []uint64
+	expected := s.first
+	s.index.each(func(seq uint64, _ *record) bool {
+		for ; expected < seq; expected++ {
+			gone = append(gone, expected)
+		}
+		expected = seq + 1
+		return true
+	})
+	for ; expected <= s.last && s.last > 0; expected++ {
+		gone = append(gone, expected)
+	}
+	return gone
+}
+
+// Message finds the message with that sequence.
+func (s *Stream) Message(seq uint64) (Stored, bool) {
+	r, ok := s.index.get(seq)
+	if !ok {
+		return Stored{}, false
+	}
+	return s.describe(seq, &r), true
+}
+
+// Last finds the last message of a subject, or of any subject that matches
+// when it has wildcards.
+func (s *Stream) Last(subject string) (Stored, bool) {
+	if seq := s.lastOf(subject); seq > 0 {
+		return s.Message(seq)
+	}
+	return Stored{}, false
+}
+
+func (s *Stream) lastOf(subject string) uint64 {
+	if id, ok := s.subjects.ids[subject]; ok {
+		return s.lastSeq(id)
+	}
+	if isLiteral(subject) {
+		return 0
+	}
+	newest := uint64(0)
+	for id := range s.subjects.list {
+		if sub := &s.subjects.list[id]; sub.count > 0 && sub.last > newest && covers(subject, sub.name) {
+			newest = max(newest, s.lastSeq(uint32(id)))
+		}
+	}
+	return newest
+}
+
+// Next finds the first message at or after a sequence whose subject matches
+// the filter; an empty filter matches all.
+func (s *Stream) Next(from uint64, filter string) (Stored, bool) {
+	from = max(from, s.first)
+	var seq uint64
+	var ok bool
+	if filter == "" || filter == anyTail {
+		seq, ok = s.index.next(from)
+	} else if id, known := s.subjects.ids[filter]; known {
+		seq, ok = s.index.nextOf(max(from, s.subjects.list[id].first), id)
+	} else if !isLiteral(filter) {
+		seq, ok = s.index.nextIn(from, s.matching([]string{filter}))
+	}
+	if !ok {
+		return Stored{}, false
+	}
+	return s.Message(seq)
+}
+
+// SubjectCount tells about the live messages of one subject.
+type SubjectCount struct {
+	Subject     string
+	Messages    uint64
+	First, Last uint64 // sequences
+}
+
+// Subjects returns the subjects that match the filter and have messages, in
+// order; an empty filter matches all.
+func (s *Stream) Subjects(filter string) []SubjectCount {
+	var found []SubjectCount
+	for id := range s.subjects.list {
+		sub := &s.subjects.list[id]
+		if sub.count > 0 && (filter == "" || covers(filter, sub.name)) {
+			found = append(found, SubjectCount{
+				Subject: sub.name, Messages: uint64(sub.count), First: s.firstSeq(uint32(id)), Last: s.lastSeq(uint32(id)),
+			})
+		}
+	}
+	slices.SortFunc(found, func(a, b SubjectCount) int { return cmp.Compare(a.Subject, b.Subject) })
+	return found
+}
+
+// Consumers returns the stream's consumers, ordered by name.
+func (s *Stream) Consumers() []*Consumer {
+	all := slices.Clone(s.consumers)
+	slices.SortFunc(all, func(a, b *Consumer) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// Consumer returns the consumer of that name, or nil.
+func (s *Stream) Consumer(name string) *Consumer { return s.byName[name] }
+
+// matching returns the IDs of the subjects that one of the filters covers.
+func (s *Stream) matching(filters []string) idSet {
+	set := make(idSet, (len(s.subjects.list)+63)/64)
+	for id := range s.subjects.list {
+		if sub := &s.subjects.list[id]; sub.count > 0 && coversAny(filters, sub.name) {
+			set.set(uint32(id), true)
+		}
+	}
+	return set
+}
+
+// firstSeq returns the first live sequence of a subject that has one.
+func (s *Stream) firstSeq(id uint32) uint64 {
+	sub := &s.subjects.list[id]
+	if !sub.firstExact {
+		sub.first, _ = s.index.nextOf(sub.first, id)
+		sub.firstExact = true
+	}
+	return sub.first
+}
+
+// lastSeq returns the last live sequence of a subject that has one.
+func (s *Stream) lastSeq(id uint32) uint64 {
+	sub := &s.subjects.list[id]
+	if !sub.lastExact {
+		sub.last, _ = s.index.previousOf(sub.last, id)
+		sub.lastExact = true
+	}
+	return sub.last
+}
+
+// stampOf returns the stamp of a live message.
+func (s *Stream) stampOf(seq uint64) int64 {
+	r, _ := s.index.get(seq)
+	return r.stamp + int64(r.slot)
+}
+
+func (s *Stream) describe(seq uint64, r *record) Stored {
+	return Stored{Seq: seq, Stamp: r.stamp + int64(r.slot), Location: s.locate(r)}
+}
+
+// locate computes where a message's command lies: the index keeps the length
+// of header and payload, the rest of the command's length follows.
+func (s *Stream) locate(r *record) Location {
+	subject := len(s.subjects.list[r.subject].name)
+	body := s.incarnation.encodedLen() + uvarintLen(uint64(subject)) + subject + int(r.content>>1)
+	return Location{Index: r.entry, Offset: r.offset, Size: uint32(1 + uvarintLen(uint64(body)) + body)}
+}
+
+// size is what the NATS server counts for a message of that subject length:
+// its file store and its memory store frame a message differently
+// (fileStoreMsgSizeRaw, memStoreMsgSizeRaw). The length field of a header is
+// counted in the content.
+func (s *Stream) size(subject int, content uint32) uint64 {
+	size := uint64(subject) + uint64(content>>1)
+	if s.config.Storage == server.MemoryStorage {
+		return size + 16 - uint64(content&1)*headerLengthSize
+	}
+	return size + 30
+}
