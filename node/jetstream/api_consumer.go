@@ -119,6 +119,9 @@ func (d *Door) consumerConfig(s *machine.Stream, body *server.CreateConsumerRequ
 		// Only a pause request changes this.
 		config.PauseUntil = existing.Config().PauseUntil
 	}
+	if config.Durable == "" && config.InactiveThreshold <= 0 {
+		config.InactiveThreshold = server.JsDeleteWaitTimeDefault
+	}
 	return machine.NormalizeConsumer(config, s.Config(), d.options.Limits, body.Pedantic)
 }
 

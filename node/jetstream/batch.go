@@ -120,7 +120,7 @@ func (d *Door) closeBatch() {
 	d.guessDeliveries()
 	b := &d.batches
 	p := b.open
-	stamp := max(d.node.Now(), b.lastStamp+1)
+	stamp := d.nextStamp(d.node.Now())
 	b.builder.SetStamp(stamp)
 	b.lastStamp = stamp + int64(b.builder.Slots())
 	p.data = bytes.Clone(b.builder.Bytes()) // the log keeps it
@@ -130,6 +130,10 @@ func (d *Door) closeBatch() {
 	b.open = b.recycled()
 	b.builder.Reset(0)
 }
+
+// nextStamp is the time of the log if a batch is closed now. It is the wall
+// clock's, or a little later: after a burst, or when the clock went back.
+func (d *Door) nextStamp(now int64) int64 { return max(now, d.batches.lastStamp+1) }
 
 func (b *batches) recycled() *proposal {
 	if n := len(b.free); n > 0 {

@@ -99,7 +99,7 @@ func BenchmarkCreateStream(b *testing.B) {
 	f.bus.quiet = true
 	for n := 0; n < b.N; n++ {
 		name := fmt.Sprintf("S%d", n)
-		f.send(apiPrefix+"STREAM.CREATE."+name, "reply", "", fmt.Sprintf(`{"name":%q,"subjects":[%q]}`, name, name))
+		f.send(apiPrefix+"STREAM.CREATE."+name, "reply", "", fmt.Sprintf(`{"name":%q,"subjects":[%q],"storage":"file"}`, name, name))
 		f.run()
 	}
 	if len(f.machine.Streams()) != b.N {

@@ -104,11 +104,7 @@ func (c *consumer) config() *server.ConsumerConfig { return c.machine.Config() }
 
 // threshold is how long the consumer may be unused, in nanoseconds; 0 for ever.
 func (c *consumer) threshold() int64 {
-	config := c.config()
-	if config.InactiveThreshold <= 0 && config.Durable == "" {
-		return int64(server.JsDeleteWaitTimeDefault)
-	}
-	return int64(max(config.InactiveThreshold, 0))
+	return int64(max(c.config().InactiveThreshold, 0))
 }
 
 // pausedUntil is the time until which nothing is delivered, or 0.

@@ -119,7 +119,7 @@ func TestUnusedConsumersAreRemoved(t *testing.T) {
 	}
 	f.want(busy, "x <408 Request Timeout>")
 	f.bus.deaf[busy] = true
-	f.wait(10 * time.Second)
+	f.wait(40 * time.Second)
 	if exists("busy") || !exists("work") {
 		t.Error("in the end: busy", exists("busy"), "work", exists("work"))
 	}

@@ -43,24 +43,63 @@ func (d *Door) advance(c *consumer, now int64) {
 	if d.holdBack(c, now) {
 		return
 	}
-	if c.machine.Ready(now) == 0 {
+	stamp := d.nextStamp(now)
+	if c.machine.Ready(stamp) == 0 {
 		d.expirePulls(c, now, !c.full())
 		d.giveUp(c, now)
 		return
 	}
-	target := d.firstListening(c)
-	for target != nil && target.bytes > 0 && c.machine.NextSize(now) > target.bytes {
+	for target := d.firstListening(c); target != nil; target = d.firstListening(c) {
+		if target.bytes == 0 {
+			d.addDeliver(c, nil, min(c.wanted(), maxDeliverMessages), maxDeliverBytes)
+			return
+		}
+		if messages, bytes := c.fitting(target, stamp); messages > 0 {
+			d.addDeliver(c, target, messages, bytes)
+			return
+		}
 		d.sendPullStatus(target.reply, statusTooLarge, target.messages, target.bytes)
 		d.endPull(c, target)
-		target = d.firstListening(c)
 	}
-	switch {
-	case target == nil:
-	case target.bytes > 0:
-		d.deliver(c, target, target.messages, target.bytes)
-	default:
-		d.deliver(c, nil, c.wanted(), 0)
+}
+
+// fitting returns how many messages, and how many bytes of subjects, headers
+// and payloads, surely fit into the byte limit of a request, which counts the
+// reply subjects as well. No message: the next one is too large.
+func (c *consumer) fitting(p *pull, stamp int64) (messages, bytes int) {
+	limit := min(p.bytes, maxDeliverBytes)
+	most := min(max(p.messages, 1), maxDeliverMessages)
+	reply := c.replySize(1)
+	size := c.machine.NextSize(stamp)
+	fits := limit / max(size+reply, 1)
+	if fits < 1 {
+		return 0, 0
 	}
+	if messages = min(fits, most); messages > 1 {
+		reply = c.replySize(messages)
+		messages = max(min(messages, limit/(size+reply)), 1)
+	}
+	return messages, limit - messages*reply
+}
+
+// replySize bounds the length of the reply subjects of the next deliveries. It
+// is exact for one new message, unless the stream's next sequences differ in
+// length.
+func (c *consumer) replySize(messages int) int {
+	const deliveries, stamp, dots = 1, 19, 4
+	state := c.machine.State()
+	return len(c.replyPrefix) + deliveries + stamp + dots +
+		digits(c.machine.Stream().State().LastSeq) +
+		digits(state.Delivered.Consumer+uint64(messages)) +
+		digits(max(state.NumPending, 1)-1)
+}
+
+func digits(n uint64) int {
+	count := 1
+	for ; n >= 10; n /= 10 {
+		count++
+	}
+	return count
 }
 
 // holdBack reports that the consumer must not deliver now, and has seen to it
@@ -102,16 +141,8 @@ func (c *consumer) wanted() int {
 	return wanted
 }
 
-// deliver proposes to hand out messages, to one request or (nil) to whoever
-// waits. bytes 0 stands for no limit but the door's own.
-func (d *Door) deliver(c *consumer, target *pull, messages, bytes int) {
-	messages = min(max(messages, 1), maxDeliverMessages)
-	if bytes == 0 || bytes > maxDeliverBytes {
-		bytes = maxDeliverBytes
-	}
-	d.addDeliver(c, target, messages, bytes)
-}
-
+// addDeliver adds a command that hands out messages, to one request or (nil) to
+// whoever waits.
 func (d *Door) addDeliver(c *consumer, target *pull, messages, bytes int) {
 	d.room(commandOverhead)
 	d.batches.builder.Deliver(c.machine.Incarnation(), messages, int64(bytes))
@@ -165,18 +196,19 @@ func (d *Door) mayGuess(c *consumer, now int64) bool {
 	return c.pulls.head != nil && c.pulls.head.bytes == 0 && d.bus.Interest(c.pulls.head.interest)
 }
 
-// giveUp has the machine look for messages that were delivered as often as
-// they may be and were not acknowledged in time. Deliveries do that in passing;
-// this is for when nobody asks for any.
+// giveUp waits for the next redelivery. When that is over and there is nothing
+// to deliver, messages were delivered as often as they may be and nobody
+// acknowledged them: the machine is told to give them up, which deliveries do
+// in passing.
 func (d *Door) giveUp(c *consumer, now int64) {
 	due := c.machine.NextDue()
 	if due == 0 {
 		return
 	}
-	if c.pulls.len == 0 && c.config().MaxDeliver <= 0 {
+	if c.pulls.len == 0 && c.push == nil && c.config().MaxDeliver <= 0 {
 		return
 	}
-	if due > now {
+	if due > d.nextStamp(now) {
 		d.wakeAt(c, due)
 		return
 	}

@@ -217,7 +217,8 @@ func (d *Door) Handle(m *Message) {
 		return
 	}
 	if len(m.Subject) > 0 && m.Subject[0] == '$' {
-		if d.handleReserved(m) && d.reserved == 0 {
+		// A stream may store such messages as well.
+		if d.handleReserved(m) && (d.reserved == 0 || d.machine.Match(m.Subject) == nil) {
 			return
 		}
 	}
@@ -265,7 +266,7 @@ func (d *Door) Tick(now int64) {
 		}
 		d.stalled = d.stalled[:0]
 	}
-	if due := d.machine.NextExpiry(); due != 0 && due <= now && d.batches.idle() {
+	if due := d.machine.NextExpiry(); due != 0 && due <= d.nextStamp(now) && d.batches.idle() {
 		d.batches.tick = true
 	}
 }

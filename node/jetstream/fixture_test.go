@@ -225,6 +225,7 @@ func (f *fixture) wantError(want server.ErrorIdentifier, subject string, body an
 
 func (f *fixture) createStream(config server.StreamConfig) *server.StreamInfo {
 	f.Helper()
+	config.Storage = server.FileStorage
 	response := api[server.JSApiStreamCreateResponse](f, "STREAM.CREATE."+config.Name, config)
 	if response.Error != nil {
 		f.Fatalf("create stream %s: %v", config.Name, response.Error)

@@ -166,7 +166,7 @@ func refusePull(config *server.ConsumerConfig, r *pullRequest) string {
 // admitNoWait decides whether a request that does not wait is served, and
 // answers it if not. Once admitted it takes what there is.
 func (d *Door) admitNoWait(c *consumer, r *pullRequest, reply []byte, now int64) bool {
-	pending := max(c.machine.State().NumPending, uint64(max(c.machine.Ready(now), 0)))
+	pending := max(c.machine.State().NumPending, uint64(max(c.machine.Ready(d.nextStamp(now)), 0)))
 	if pending == 0 {
 		if r.Expires != 0 {
 			return true

@@ -80,8 +80,8 @@ func (d *Door) advancePush(c *consumer, now int64) {
 	if !d.listens(c, now) || p.flow.stalled() || d.holdBack(c, now) {
 		return
 	}
-	if c.machine.Ready(now) == 0 {
-		d.giveUpPush(c, now)
+	if c.machine.Ready(d.nextStamp(now)) == 0 {
+		d.giveUp(c, now)
 		return
 	}
 	bytes := maxDeliverBytes
@@ -89,15 +89,6 @@ func (d *Door) advancePush(c *consumer, now int64) {
 		bytes = min(bytes, max(p.flow.window-p.flow.pending, 1))
 	}
 	d.addDeliver(c, nil, pushWindow, bytes)
-}
-
-// giveUpPush waits for the next redelivery, which also gives messages up.
-func (d *Door) giveUpPush(c *consumer, now int64) {
-	if due := c.machine.NextDue(); due > now {
-		d.wakeAt(c, due)
-	} else if due != 0 {
-		d.giveUp(c, now)
-	}
 }
 
 // listens reports whether somebody listens to a push consumer, and looks again
