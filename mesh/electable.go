@@ -9,13 +9,14 @@ import (
 // holds, or nil when nobody could (rule P5).
 //
 // It is the election rule of the replication core, exactly: a store that holds a
-// lineage and is not frozen in it needs the votes of a majority of the latest
-// configuration in its own log. A vote counts only from a listed (name, store),
-// is given only within the lineage, only by a store that is not frozen in it,
-// and only to a log at least as up to date as its own. The logs of two
-// candidates may end in different configurations, so each is judged by its own.
-// A store that is not listed may win too, as in Ongaro's thesis, section 4.2.2:
-// a newer configuration without it may exist in no other log.
+// lineage, is not frozen in it and is listed in the latest configuration of its
+// own log needs the votes of a majority of that configuration. A vote counts
+// only from a listed (name, store), is given only within the lineage, only by a
+// store that is not frozen in it, and only to a log at least as up to date as
+// its own. The logs of two candidates may end in different configurations, so
+// each is judged by its own. Were this looser than what the replication core
+// does, a cluster could wait for an election that never comes; were it stricter,
+// a founding could freeze voters that still can win one.
 func electable(view []*Status, off switches) *Status {
 	for _, s := range view {
 		if s.Blank() {
@@ -27,7 +28,7 @@ func electable(view []*Status, off switches) *Status {
 			}
 			continue
 		}
-		if !s.Frozen() && votes(view, s) >= s.Configuration.Majority() {
+		if !s.Frozen() && s.Configuration.Contains(s.Voter()) && votes(view, s) >= s.Configuration.Majority() {
 			return s
 		}
 	}
