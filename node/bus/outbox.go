@@ -72,17 +72,33 @@ func (o *outbox) limit(maxPayload, maxControlLine int) {
 // every message while the link is not attached. Owner's goroutine only.
 func (l *Link) Publish(subject, reply, header, payload []byte) {
 	o := &l.out
-	if !o.admit(subject, reply, len(header)+len(payload)) {
+	if !o.current() {
 		o.dropped.Add(1)
 		return
 	}
 	o.queues = o.groups.match(subject, o.queues[:0])
+	if cause := o.refusal(subject, reply, len(header)+len(payload)); cause != "" {
+		if n := o.dropped.Add(1); n&(n-1) == 0 { // the first, and then ever fewer
+			l.log.Warn("a message from the bus was dropped", "cause", cause, "dropped_so_far", n,
+				"subject", string(subject[:min(len(subject), 200)]), "bytes", len(header)+len(payload))
+		}
+		return
+	}
 	o.front = appendMessage(o.front, subject, reply, o.queues, header, payload)
 	o.frontMessages++
 	if len(o.front) >= flushAt {
 		l.Flush()
 	}
 }
+
+// Deliver queues a JetStream delivery: it reaches the subscribers of to, who
+// see the subject and the reply that ack carries, which has the form
+//
+//	$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>@<subject>
+//
+// The server that has the subscriber cuts it at the @, also when the message
+// took a route to get there. Otherwise it is like Publish.
+func (l *Link) Deliver(to, ack, header, payload []byte) { l.Publish(to, ack, header, payload) }
 
 // appendMessage appends an LMSG or HMSG. queues names the queue groups that the
 // message is for, each followed by a space.
@@ -111,15 +127,6 @@ func appendMessage(b, subject, reply, queues, header, payload []byte) []byte {
 	return append(b, '\r', '\n')
 }
 
-// Deliver queues a JetStream delivery: it reaches the subscribers of to, who
-// see the subject and the reply that ack carries, which has the form
-//
-//	$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>@<subject>
-//
-// The server that has the subscriber cuts it at the @, also when the message
-// took a route to get there. Otherwise it is like Publish.
-func (l *Link) Deliver(to, ack, header, payload []byte) { l.Publish(to, ack, header, payload) }
-
 // Flush hands everything that was queued to the writer. Owner's goroutine only.
 func (l *Link) Flush() {
 	o := &l.out
@@ -147,14 +154,20 @@ func (l *Link) Flush() {
 // owner should stop delivering long before MaxPending. Owner's goroutine only.
 func (l *Link) Pending() int { return len(l.out.front) + int(l.out.queued.Load()) }
 
-// admit reports whether a message may be written, after it has turned front
-// over to the attached connection.
-func (o *outbox) admit(subject, reply []byte, size int) bool {
-	return o.current() &&
-		len(subject) > 0 && size <= o.maxPayload &&
-		len(subject)+len(reply) <= o.maxLine &&
-		!hasSpace(subject) && !hasSpace(reply) &&
-		len(o.front)+int(o.queued.Load())+size < o.link.options.MaxPending
+// refusal says why the server would cut the connection for a message, or why
+// there is no room for it; "" when it may be written.
+func (o *outbox) refusal(subject, reply []byte, size int) string {
+	switch {
+	case size > o.maxPayload:
+		return "larger than max_payload"
+	case len(subject)+len(reply)+len(o.queues) > o.maxLine:
+		return "subject, reply and queue groups longer than a control line"
+	case len(subject) == 0 || hasSpace(subject) || hasSpace(reply):
+		return "not a subject"
+	case len(o.front)+int(o.queued.Load())+size > o.link.options.MaxPending:
+		return "the server does not keep up"
+	}
+	return ""
 }
 
 // current throws away what front holds for a connection that is gone, and
@@ -176,11 +189,11 @@ func hasSpace(subject []byte) bool {
 }
 
 // control queues whole protocol lines or messages from any goroutine, behind
-// what was flushed so far. Without a connection they are dropped.
+// what was flushed so far. Without a connection or room they are dropped.
 func (o *outbox) control(lines ...[]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.link.generation.Load() == 0 {
+	if o.link.generation.Load() == 0 || o.queued.Load() > int64(o.link.options.MaxPending) {
 		return
 	}
 	for _, line := range lines {
