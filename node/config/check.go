@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,33 +89,61 @@ func (c *Config) checkStore() {
 func (c *Config) checkAddresses() {
 	c.checkListen("nats.listen", c.NATS.Listen)
 	c.checkListen("monitor.listen", c.Monitor.Listen)
-	if len(c.Cluster.Members) > 1 && c.NATS.Routes != "" {
+	if c.alone() {
+		if self := c.self(); self != nil && self.Mesh != "" {
+			c.checkListen(c.memberKey(self.Name, "mesh"), self.Mesh)
+		}
+		return // nobody dials it
+	}
+	if c.NATS.Routes != "" {
 		c.checkListen("nats.routes", c.NATS.Routes)
 	}
-	alone := len(c.Cluster.Members) == 1
 	for i, m := range c.Cluster.Members {
 		for _, a := range m.addresses() {
 			key := fmt.Sprintf("cluster.member[%d].%s", i, a.key)
-			host, port, why := splitAddress(a.address)
-			ip := net.ParseIP(host)
-			switch {
-			case alone && (a.address == "" || why == ""): // nobody dials it
-				continue
-			case a.address == "":
-				why = fmt.Sprintf("%s of member %q is missing: the host:port at which the other members reach it", a.key, m.Name)
-				c.source.complain(key, "%s", why)
-				continue
-			case why != "":
-			case host == "" || ip != nil && ip.IsUnspecified():
-				why = "the others need an address that they can dial, such as 10.0.0.1:7422"
-			case port == 0:
-				why = "the others need a fixed port"
-			}
-			if why != "" {
-				c.source.complain(key, "%s = %q of member %q: %s", a.key, a.address, m.Name, why)
+			if a.address == "" {
+				c.source.complain(key, "%s of %s is missing: the HOST:PORT at which the other members reach it", a.key, c.label(i))
+			} else if why := notDiallable(a.address); why != "" {
+				c.source.complain(key, "%s = %q of %s: %s", a.key, a.address, c.label(i), why)
 			}
 		}
 	}
+}
+
+// alone reports whether this is a one-node cluster.
+func (c *Config) alone() bool { return len(c.Cluster.Members) == 1 }
+
+// label names a line of the member list.
+func (c *Config) label(i int) string {
+	if name := c.Cluster.Members[i].Name; name != "" {
+		return fmt.Sprintf("member %q", name)
+	}
+	return fmt.Sprintf("member %d of the list", i+1)
+}
+
+// memberKey is the path of a key of the first member of that name.
+func (c *Config) memberKey(name, key string) string {
+	i := slices.IndexFunc(c.Cluster.Members, func(m Member) bool { return m.Name == name })
+	return fmt.Sprintf("cluster.member[%d].%s", i, key)
+}
+
+// notDiallable says why other machines cannot dial an address.
+func notDiallable(address string) (why string) {
+	host, port, why := splitAddress(address)
+	switch {
+	case why != "":
+		return why
+	case everyInterface(host):
+		return "the others need an address that they can dial, such as 10.0.0.1:7422"
+	case port == 0:
+		return "the others need a fixed port"
+	}
+	return ""
+}
+
+func everyInterface(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 type memberAddress struct{ key, address string }
@@ -144,21 +173,26 @@ func splitAddress(address string) (host string, port int, why string) {
 
 // checkOwnPorts finds two of this node's listeners on one port.
 func (c *Config) checkOwnPorts() {
-	type listener struct{ key, address string }
-	listeners := []listener{{"nats.listen", c.NATS.Listen}, {"monitor.listen", c.Monitor.Listen}}
-	if self := c.self(); self != nil && len(c.Cluster.Members) > 1 {
-		listeners = append(listeners, listener{"nats.routes", c.NATS.Routes}, listener{"its mesh address", self.Mesh})
+	type listener struct{ key, label, address string }
+	listeners := []listener{
+		{"nats.listen", "nats.listen", c.NATS.Listen},
+		{"monitor.listen", "monitor.listen", c.Monitor.Listen},
 	}
-	for i, a := range listeners {
-		for _, b := range listeners[:i] {
+	if self := c.self(); self != nil && !c.alone() {
+		listeners = append(listeners,
+			listener{"nats.routes", "nats.routes", c.NATS.Routes},
+			listener{c.memberKey(self.Name, "mesh"), "its own mesh address", self.Mesh})
+	}
+	for i, b := range listeners {
+		for _, a := range listeners[:i] {
 			if !sameSocket(a.address, b.address) {
 				continue
 			}
-			key := a.key
-			if i == len(listeners)-1 || c.source.lines.of(b.key) > c.source.lines.of(key) {
-				key = b.key // the later line, and never that of the shared member list
+			later := b.key
+			if c.source.lines.of(a.key) > c.source.lines.of(b.key) || c.source.flags[a.key] != "" {
+				later = a.key
 			}
-			c.source.complain(key, "%s (%s) and %s (%s) are the same port: this node needs both", b.key, b.address, a.key, a.address)
+			c.source.complain(later, "%s (%s) and %s (%s) are the same port: this node needs both", a.label, a.address, b.label, b.address)
 		}
 	}
 }
@@ -170,11 +204,7 @@ func sameSocket(a, b string) bool {
 	if whyA != "" || whyB != "" || portA != portB || portA == 0 {
 		return false
 	}
-	everywhere := func(host string) bool {
-		ip := net.ParseIP(host)
-		return host == "" || ip != nil && ip.IsUnspecified()
-	}
-	return hostA == hostB || everywhere(hostA) || everywhere(hostB)
+	return hostA == hostB || everyInterface(hostA) || everyInterface(hostB)
 }
 
 // checkMemberAddresses finds an address that two members, or one member twice,
@@ -189,10 +219,10 @@ func (c *Config) checkMemberAddresses() {
 			}
 			if other, taken := owner[a.address]; taken {
 				c.source.complain(fmt.Sprintf("cluster.member[%d].%s", i, a.key),
-					"%s = %q of member %q is already %s", a.key, a.address, m.Name, other)
+					"%s = %q of %s is already %s", a.key, a.address, c.label(i), other)
 				continue
 			}
-			owner[a.address] = fmt.Sprintf("the %s address of member %q", a.key, m.Name)
+			owner[a.address] = fmt.Sprintf("the %s address of %s", a.key, c.label(i))
 		}
 	}
 }
@@ -238,26 +268,32 @@ func (c *Config) checkCredentials() {
 			c.source.complain("cluster.tls", "cluster.tls: %v", err)
 		}
 	}
-	if secret || operator {
-		return
+	if !secret && !operator {
+		c.checkUnprotected()
 	}
+}
+
+// checkUnprotected finds an address that is not on loopback alone, for which
+// a cluster needs a secret or certificates. One complaint is enough: the cure
+// is the same for all.
+func (c *Config) checkUnprotected() {
+	const cure = "can be reached from other machines, so the cluster needs a secret: set cluster.secret_file on every node (make the file with: openssl rand -base64 32)"
 	for i, m := range c.Cluster.Members {
 		for _, a := range m.addresses() {
-			if c.exposed(a.address) {
+			if exposed(a.address) {
 				c.source.complain(fmt.Sprintf("cluster.member[%d].%s", i, a.key),
-					"%s = %q of member %q can be reached from other machines, so the cluster needs a secret: set cluster.secret_file on every node (make the file with: openssl rand -base64 32)",
-					a.key, a.address, m.Name)
-				return // once: the cure is the same for all
+					"%s = %q of %s %s", a.key, a.address, c.label(i), cure)
+				return
 			}
 		}
 	}
-	if len(c.Cluster.Members) > 1 && c.exposed(c.NATS.Routes) {
-		c.source.complain("nats.routes", "nats.routes = %q can be reached from other machines, so the cluster needs a secret: set cluster.secret_file on every node (make the file with: openssl rand -base64 32)", c.NATS.Routes)
+	if !c.alone() && exposed(c.NATS.Routes) {
+		c.source.complain("nats.routes", "nats.routes = %q %s", c.NATS.Routes, cure)
 	}
 }
 
 // exposed reports whether an address is valid and not on loopback alone.
-func (c *Config) exposed(address string) bool {
+func exposed(address string) bool {
 	_, _, why := splitAddress(address)
 	return why == "" && !transport.Loopback(address)
 }
