@@ -46,7 +46,7 @@ func newChecker(cl *cluster) *checker {
 func (k *checker) fail(format string, args ...any) {
 	if k.err == nil {
 		k.err = fmt.Errorf("%w: %s", errViolation, fmt.Sprintf(format, args...))
-		k.cl.trace("%v", k.err)
+		k.cl.notes = append(k.cl.notes, k.err.Error())
 	}
 }
 

@@ -78,11 +78,10 @@ type pendingWrite struct {
 // node is one member: its present disk, if it has one, and its running core,
 // if it runs.
 type node struct {
-	name    string
-	disk    *disk
-	core    *Core
-	writes  []pendingWrite
-	applied []protocol.Entry // by the running process, after the checkpoint
+	name   string
+	disk   *disk
+	core   *Core
+	writes []pendingWrite
 	// What the checker has seen of the running core.
 	seenCommit, seenRelease uint64
 	seenLeaderOf            uint64
@@ -104,23 +103,24 @@ type cluster struct {
 	members  int
 	lineage  protocol.Lineage
 	limits   limits
-	random   *rand.Rand
+	random   *rand.Rand // draws the seeds of the cores
 	nodes    []*node
 	network  []Message
 	stores   uint64 // counts the stores made so far
 	check    *checker
 	mutation mutation
-	trace    func(format string, args ...any)
+	// tracing makes notes of all that happens.
+	tracing bool
+	notes   []string
 }
 
 var testLineage = protocol.Lineage{Epoch: 1, ID: 0xf1}
 
 // newCluster returns members that all hold a log of two entries: the founding by
 // the first of them, and the configuration of the voters.
-func newCluster(random *rand.Rand, lim limits, names, voters []string) *cluster {
+func newCluster(random *rand.Rand, lim limits, m mutation, names, voters []string) *cluster {
 	cl := &cluster{
-		members: len(names), lineage: testLineage, limits: lim, random: random,
-		trace: func(string, ...any) {},
+		members: len(names), lineage: testLineage, limits: lim, random: random, mutation: m,
 	}
 	cl.check = newChecker(cl)
 	for _, name := range names {
@@ -189,7 +189,7 @@ func (cl *cluster) start(n *node) {
 		cl.check.fail("%s does not start: %v", n.name, err)
 		return
 	}
-	n.core, n.writes, n.applied = core, nil, nil
+	n.core, n.writes = core, nil
 	n.seenCommit, n.seenRelease, n.seenLeaderOf = d.checkpoint, d.checkpoint, 0
 	clear(n.reads)
 }
@@ -213,6 +213,9 @@ func (cl *cluster) take(n *node) (Effects, bool) {
 	}
 	n.core.Take(&e)
 	cl.mutate(n)
+	if cl.tracing {
+		cl.traceEffects(n, &e)
+	}
 	cl.check.effects(n, &e)
 	if e.WriteID != 0 {
 		n.writes = append(n.writes, pendingWrite{id: e.WriteID, hard: e.HardState, entries: e.Entries})
@@ -226,7 +229,6 @@ func (cl *cluster) take(n *node) (Effects, bool) {
 		last.after = append(last.after, e.AfterWrite...)
 	}
 	if len(e.Released) > 0 {
-		n.applied = append(n.applied, e.Released...)
 		n.core.Applied(e.Released[len(e.Released)-1].Index)
 	}
 	cl.check.node(n)
@@ -247,6 +249,7 @@ func (cl *cluster) drain(n *node) {
 func (cl *cluster) persist(n *node) {
 	w := n.writes[0]
 	n.writes = n.writes[1:]
+	cl.note("%s persists write %d", n.name, w.id)
 	if err := n.disk.write(w.hard, w.entries); err != nil {
 		cl.check.fail("%s: %v", n.name, err)
 		return
@@ -270,6 +273,9 @@ func (cl *cluster) deliver(m Message) {
 	n := cl.node(m.To.Name)
 	if n == nil || n.core == nil {
 		return
+	}
+	if cl.tracing {
+		cl.note("deliver %s", &m)
 	}
 	cl.mutateMessage(n, &m)
 	n.core.Step(m)
@@ -355,6 +361,72 @@ func (cl *cluster) catchUp(n, source *node) bool {
 	cl.copyTo(n.disk, source)
 	cl.start(n)
 	return true
+}
+
+// note adds a line to the notes of what happened.
+func (cl *cluster) note(format string, args ...any) {
+	if cl.tracing {
+		cl.notes = append(cl.notes, fmt.Sprintf(format, args...))
+	}
+}
+
+// traceEffects notes what a core hands out.
+func (cl *cluster) traceEffects(n *node, e *Effects) {
+	if e.WriteID != 0 {
+		var parts []string
+		if e.HardState != nil {
+			vote := ""
+			if e.HardState.Vote != 0 {
+				vote = fmt.Sprintf(" vote=%s", cl.check.disks[e.HardState.Vote].voter.Name)
+			}
+			parts = append(parts, fmt.Sprintf("term=%d%s commit=%d release=%d", e.HardState.Term, vote, e.HardState.Commit, e.HardState.Release))
+		}
+		parts = append(parts, describeEntries(e.Entries)...)
+		cl.note("%s writes %d: %s", n.name, e.WriteID, strings.Join(parts, ", "))
+	}
+	for i := range e.Messages {
+		cl.note("%s sends %s", n.name, &e.Messages[i])
+	}
+	for i := range e.AfterWrite {
+		cl.note("%s sends after the write %s", n.name, &e.AfterWrite[i])
+	}
+	if len(e.Released) > 0 {
+		cl.note("%s applies %s", n.name, strings.Join(describeEntries(e.Released), ", "))
+	}
+	for _, r := range e.Reads {
+		cl.note("%s may read %d at %d", n.name, r.Context, r.Index)
+	}
+	for _, context := range e.ReadsDropped {
+		cl.note("%s drops read %d", n.name, context)
+	}
+	if e.Failed != nil {
+		cl.note("%s fails: %v", n.name, e.Failed)
+	}
+}
+
+// describeEntries prints term/index kind and content of each entry.
+func describeEntries(entries []protocol.Entry) []string {
+	var words []string
+	for i := range entries {
+		e := &entries[i]
+		word := fmt.Sprintf("%d/%d %s", e.Term, e.Index, e.Kind)
+		if configuration, ok, _ := configurationOf(e); ok {
+			word += " " + describeVoters(configuration)
+		} else if e.Kind == protocol.KindBatch {
+			word += fmt.Sprintf(" %.12q", e.Data)
+		}
+		words = append(words, word)
+	}
+	return words
+}
+
+// describeVoters prints names with the number of their store.
+func describeVoters(c protocol.Configuration) string {
+	var words []string
+	for _, v := range c.Voters {
+		words = append(words, fmt.Sprintf("%s%d", v.Name, v.Store))
+	}
+	return "{" + strings.Join(words, " ") + "}"
 }
 
 func (cl *cluster) describe() string {

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"cmp"
+	"slices"
 
 	"holdfast/protocol"
 )
@@ -103,9 +104,10 @@ func (c *Core) stepPreVote(m *Message) {
 
 // outranks reports whether this store is asking for the same pre-votes and has
 // precedence, by log and then by name. Were both to grant, both would go on to
-// a real election in the same term and split the vote.
+// a real election in the same term and split the vote. Whoever has refused this
+// store already does not clash with it.
 func (c *Core) outranks(m *Message) bool {
-	return c.role == PreCandidate &&
+	return c.role == PreCandidate && !slices.Contains(c.votes.refused, m.From) &&
 		cmp.Or(compareLogs(c.log.lastPosition(), m.At), cmp.Compare(m.From.Name, c.self.Name)) > 0
 }
 

@@ -30,11 +30,19 @@ const (
 	mutationReadUnconfirmed
 	// A member counts by its name, whatever its store.
 	mutationAnyStore
-	// Membership changes replace several voters at once.
+	// Membership changes replace a voter, or several, in one step.
 	mutationLeap
 	// A follower believes that it agrees up to the leader's commit index.
 	mutationCommitUnmatched
 )
+
+var mutationNames = map[string]mutation{
+	"promise-early": mutationPromiseEarly, "amnesia": mutationAmnesia, "forget-vote": mutationForgetVote,
+	"blind-vote": mutationBlindVote, "blind-append": mutationBlindAppend, "count-self-early": mutationCountSelfEarly,
+	"commit-old-term": mutationCommitOldTerm, "small-quorum": mutationSmallQuorum,
+	"release-without-members": mutationReleaseWithoutMembers, "read-unconfirmed": mutationReadUnconfirmed,
+	"any-store": mutationAnyStore, "leap": mutationLeap, "commit-unmatched": mutationCommitUnmatched,
+}
 
 // mutate is applied after every step of a core.
 func (cl *cluster) mutate(n *node) {
