@@ -33,7 +33,7 @@
 // is down at the first sign of death of either. The handler hears of it:
 //
 //   - Connected(name) and Disconnected(name) alternate for a name, starting with
-//     Connected; so do Frame calls stay between them. Calls for one name never
+//     Connected, and Frame calls stay between them. Calls for one name never
 //     overlap; calls for different names may.
 //   - Frames arrive in the order in which Send accepted them, none twice. While
 //     the sender sees no Disconnected, none is missing either. Across a
@@ -49,6 +49,7 @@
 // # What the owner does
 //
 // Handler methods are called from the transport's goroutines; they queue and
-// return. They may call Send and Queued but not Close. After Close has returned
+// return; until a Frame call returns, nothing more is read from that member. They
+// may call Send and Queued but not Close. After Close has returned
 // no method is called and no goroutine is left.
 package transport
