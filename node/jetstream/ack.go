@@ -152,7 +152,8 @@ func (d *Door) parseNakDelay(c *consumer, argument []byte) int64 {
 // answered when the command was applied.
 func (d *Door) addAck(c *consumer, ack machine.Ack, reply []byte) {
 	d.room(ackBytes)
-	if len(c.acks) == 0 {
+	if !c.gathered {
+		c.gathered = true
 		d.acked = append(d.acked, c)
 	}
 	c.acks = append(c.acks, ack)
@@ -164,17 +165,26 @@ func (d *Door) addAck(c *consumer, ack machine.Ack, reply []byte) {
 
 // writeAcks writes one command for each consumer with acks.
 func (d *Door) writeAcks() {
-	b := &d.batches
 	for _, c := range d.acked {
-		if !c.gone {
-			b.builder.Acks(c.machine.Incarnation(), c.acks)
-			start := uint32(len(b.open.replies))
-			b.open.replies = append(b.open.replies, c.replies...)
-			b.waitForCall(waitAcks, call{consumer: c, replies: span{start: start, end: uint32(len(b.open.replies))}})
-		}
-		c.acks, c.replies = c.acks[:0], c.replies[:0]
+		d.writeAcksOf(c)
+		c.gathered = false
 	}
 	clear(d.acked)
 	d.acked = d.acked[:0]
-	b.gathered = 0
+}
+
+// writeAcksOf writes the gathered acks of one consumer.
+func (d *Door) writeAcksOf(c *consumer) {
+	if len(c.acks) == 0 {
+		return
+	}
+	b := &d.batches
+	b.gathered -= len(c.acks)
+	if !c.gone {
+		b.builder.Acks(c.machine.Incarnation(), c.acks)
+		start := uint32(len(b.open.replies))
+		b.open.replies = append(b.open.replies, c.replies...)
+		b.waitForCall(waitAcks, call{consumer: c, replies: span{start: start, end: uint32(len(b.open.replies))}})
+	}
+	c.acks, c.replies = c.acks[:0], c.replies[:0]
 }

@@ -34,6 +34,7 @@ type batches struct {
 // proposal is one batch with those who wait for its outcome.
 type proposal struct {
 	index   uint64
+	stamp   int64
 	slots   int
 	data    []byte   // while closed
 	waiters []waiter // by slot
@@ -122,6 +123,7 @@ func (d *Door) closeBatch() {
 	p := b.open
 	stamp := d.nextStamp(d.node.Now())
 	b.builder.SetStamp(stamp)
+	p.stamp = stamp
 	b.lastStamp = stamp + int64(b.builder.Slots())
 	p.data = bytes.Clone(b.builder.Bytes()) // the log keeps it
 	p.slots = b.builder.Slots()
@@ -148,6 +150,9 @@ func (b *batches) recycled() *proposal {
 // many batches as the pipeline has room for. With one in flight, the open
 // batch waits until it is worth a write of its own or the pipeline is empty.
 func (d *Door) Flush() {
+	if d.role == yielding {
+		d.forward()
+	}
 	if d.role != leading {
 		return
 	}
@@ -225,7 +230,9 @@ func (d *Door) release(p *proposal) {
 }
 
 // Applied takes the results of the entry at index, which the machine has just
-// applied. Results are not kept.
+// applied. Results are not kept. The entry is one of the term in which this
+// node led last: another leader's entry may stand where ours was proposed. The
+// stamp, which differs then, is a second safeguard.
 func (d *Door) Applied(index uint64, results *machine.Results) {
 	if d.role == following {
 		return
@@ -237,7 +244,7 @@ func (d *Door) Applied(index uint64, results *machine.Results) {
 	for len(b.flying) > 0 && b.flying[0].index <= index {
 		p := b.flying[0]
 		b.flying = append(b.flying[:0], b.flying[1:]...)
-		if p.index == index {
+		if p.index == index && p.stamp == results.Stamp && p.slots == len(results.Slots) {
 			d.settle(p, results)
 		}
 		d.release(p)

@@ -13,7 +13,7 @@ import (
 // once that this message was not stored. It may be called by any goroutine.
 func RefuseBusy[M ~struct{ Subject, Reply, Header, Payload []byte }](message M) (header, payload []byte) {
 	m := Message(message)
-	for _, prefix := range []string{apiPrefix, ackPrefix, flowPrefix} {
+	for _, prefix := range prefixes {
 		if bytes.HasPrefix(m.Subject, []byte(prefix)) {
 			return nil, nil
 		}

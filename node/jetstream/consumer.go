@@ -42,8 +42,9 @@ type consumer struct {
 	giveUpAt   int64 // no giving up before this time
 	misses     int   // guessed deliveries in a row that found nothing
 
-	acks    []machine.Ack // for the next batch
-	replies []span        // of double acks, in the open batch's arena
+	acks     []machine.Ack // for the next batch
+	replies  []span        // of double acks, in the open batch's arena
+	gathered bool          // is in Door.acked
 
 	lastActive    int64 // a request, delivery or ack
 	lastDelivered int64

@@ -142,9 +142,10 @@ func (c *consumer) wanted() int {
 }
 
 // addDeliver adds a command that hands out messages, to one request or (nil) to
-// whoever waits.
+// whoever waits. Acks that came before count before.
 func (d *Door) addDeliver(c *consumer, target *pull, messages, bytes int) {
 	d.room(commandOverhead)
+	d.writeAcksOf(c)
 	d.batches.builder.Deliver(c.machine.Incarnation(), messages, int64(bytes))
 	d.batches.waitForCall(waitDeliver, call{consumer: c, target: target})
 	c.delivering = true

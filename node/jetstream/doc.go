@@ -10,9 +10,11 @@
 // It calls
 //
 //   - Lead, when this node leads and has applied every entry of earlier terms;
-//   - Handover, before it gives leadership away; Follow, when it has none;
+//   - Handover, before it gives leadership away, Yield, when another node has
+//     it, and Follow, when nothing arrives any more; Follow alone, when
+//     leadership is lost;
 //   - Handle, for each message of the bus;
-//   - Applied, after each entry that the machine applied;
+//   - Applied, after each entry of the term it leads in that the machine applied;
 //   - Barriered, for each barrier that the door asked for;
 //   - Tick, about 50 times a second;
 //   - Flush, after a round of these calls: it proposes what has come together.

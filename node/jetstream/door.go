@@ -18,6 +18,9 @@ const (
 	flowPrefix = "$JS.FC."
 )
 
+// prefixes are those of the subjects that are JetStream's own.
+var prefixes = []string{apiPrefix, ackPrefix, flowPrefix}
+
 // Options configure a door. Zero numbers mean the defaults.
 type Options struct {
 	Machine *machine.Machine // the caller applies to it, the door only reads
@@ -47,6 +50,7 @@ const (
 	following role = iota
 	leading
 	handingOver // what arrives is kept for the next leader
+	yielding    // there is one: what arrives is forwarded
 )
 
 // Door is the front door of one node. See the package's documentation.
@@ -147,7 +151,10 @@ func (d *Door) Counters() Counters { return d.counts }
 // Lead begins to serve: everything of earlier terms has been applied. After an
 // abandoned hand-over it goes on with what arrived in the meantime.
 func (d *Door) Lead() {
-	if d.role == handingOver {
+	switch d.role {
+	case leading:
+		return
+	case handingOver:
 		d.role = leading
 		held := d.held
 		d.held = nil
@@ -155,9 +162,8 @@ func (d *Door) Lead() {
 			d.Handle(&held[i])
 		}
 		return
-	}
-	if d.role == leading {
-		return
+	case yielding:
+		d.Follow()
 	}
 	d.forget()
 	d.role = leading
@@ -169,19 +175,37 @@ func (d *Door) Lead() {
 			d.openConsumer(c, now)
 		}
 	}
-	for _, prefix := range []string{apiPrefix, ackPrefix, flowPrefix} {
+	for _, prefix := range prefixes {
 		d.bus.Subscribe(prefix+">", queueGroup)
 	}
 }
 
 // Handover proposes what has come together and stops proposing: what arrives
-// from now on is kept until Follow forwards it, or Lead takes it up again.
+// from now on is kept for the next leader, or for Lead if there is none. It
+// comes before leadership is given away, or the log refuses the proposals.
 func (d *Door) Handover() {
 	if d.role != leading {
 		return
 	}
 	d.proposeAll()
 	d.role = handingOver
+}
+
+// Yield goes on with a hand-over once another node leads: it leaves the
+// messages to that node's subscriptions, and forwards what arrived and still
+// arrives, with each Flush. Batches in flight are answered when they commit.
+func (d *Door) Yield() {
+	if d.role != handingOver {
+		return
+	}
+	d.role = yielding
+	d.releasePulls(statusLeadershipChange)
+	for _, prefix := range prefixes {
+		d.bus.Yield(prefix+">", queueGroup)
+	}
+	for _, subject := range sortedKeys(d.subjects) {
+		d.bus.Yield(subject, queueGroup)
+	}
 }
 
 // Follow stops serving. Whoever waits for an answer gets none, except waiting
@@ -191,18 +215,23 @@ func (d *Door) Follow() {
 	if d.role == following {
 		return
 	}
-	for _, prefix := range []string{apiPrefix, ackPrefix, flowPrefix} {
+	for _, prefix := range prefixes {
 		d.bus.Unsubscribe(prefix+">", queueGroup)
 	}
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Unsubscribe(subject, queueGroup)
 	}
 	d.releasePulls(statusLeadershipChange)
-	held := d.held
+	d.forward()
 	d.role = following
 	d.forget()
-	if len(held) > 0 {
-		d.node.Forward(held)
+}
+
+// forward hands what was kept to the new leader.
+func (d *Door) forward() {
+	if len(d.held) > 0 {
+		d.node.Forward(d.held)
+		d.held = nil
 	}
 }
 
@@ -212,7 +241,7 @@ func (d *Door) Handle(m *Message) {
 	case following:
 		d.counts.Dropped++
 		return
-	case handingOver:
+	case handingOver, yielding:
 		d.hold(m)
 		return
 	}

@@ -25,6 +25,7 @@ type fakeBus struct {
 	subscriptions map[string]int
 	deaf          map[string]bool
 	heard         map[string]bool // advisories that somebody wants
+	yielded       []string
 	pending       int
 	quiet         bool // records nothing, for benchmarks
 	count         int
@@ -32,6 +33,7 @@ type fakeBus struct {
 
 func (b *fakeBus) Subscribe(subject, queue string)   { b.subscriptions[subject+" "+queue]++ }
 func (b *fakeBus) Unsubscribe(subject, queue string) { b.subscriptions[subject+" "+queue]-- }
+func (b *fakeBus) Yield(subject, queue string)       { b.yielded = append(b.yielded, subject) }
 func (b *fakeBus) Pending() int                      { return b.pending }
 
 func (b *fakeBus) Interest(subject string) bool {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
 )
 
 func TestFollowersAreSilent(t *testing.T) {
@@ -59,10 +61,33 @@ func TestHandoverLosesNothing(t *testing.T) {
 	}
 	f.door.Lead()
 	f.door.Handover()
+	f.door.Yield()
+	f.send("orders.a", inbox, "", "late")
+	f.door.Flush()
+	if len(f.node.forward) != 2 || len(f.bus.yielded) != 4 {
+		t.Errorf("forwarded %q, yielded %v", f.node.forward, f.bus.yielded)
+	}
+	f.door.Lead()
+	f.door.Handover()
 	f.send("orders.a", inbox, "", "again")
 	f.door.Lead()
 	f.run()
 	f.want(inbox, `{"stream":"ORDERS","seq":2}`)
+}
+
+// What another leader put where a batch was proposed answers nobody.
+func TestAnotherLeadersEntryAnswersNobody(t *testing.T) {
+	f := withWork(t, 0)
+	inbox := f.inbox()
+	f.send("orders.a", inbox, "", "lost")
+	f.door.Flush()
+	index := len(f.node.entries)
+	var other machine.Batch
+	other.Reset(f.node.now + 12345)
+	other.Publish(f.machine.Stream("ORDERS").Incarnation(), []byte("orders.b"), nil, []byte("theirs"))
+	f.node.entries[index-1] = other.Bytes()
+	f.run()
+	f.want(inbox, "")
 }
 
 func TestReadsShareABarrier(t *testing.T) {

@@ -20,6 +20,8 @@ type Bus interface {
 	// The server knows of the subscription before it sees anything that is
 	// delivered or published afterwards.
 	Subscribe(subject, queue string)
+	// Yield leaves the messages of a queue to its other members, if it has any.
+	Yield(subject, queue string)
 	Unsubscribe(subject, queue string)
 	// Deliver sends to the subscription of `to`. A reply of the form
 	// "$JS.ACK.….@<subject>" makes the client see <subject> as the subject
