@@ -1,6 +1,8 @@
 package node
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +26,7 @@ const natsReadyTimeout = 10 * time.Second
 // natsOptions are the options of the embedded server: the included NATS
 // configuration, if any, and on top of it what belongs to this node.
 // JetStream stays off: its API is served by this node itself.
-func natsOptions(cfg *config.Config, secret []byte, leaf *server.RemoteLeafOpts) (*server.Options, error) {
+func natsOptions(cfg *config.Config, secret []byte, operator *tls.Config, leaf *server.RemoteLeafOpts) (*server.Options, error) {
 	opts := &server.Options{}
 	if cfg.NATS.Include != "" {
 		included, err := server.ProcessConfigFile(cfg.NATS.Include)
@@ -46,7 +48,7 @@ func natsOptions(cfg *config.Config, secret []byte, leaf *server.RemoteLeafOpts)
 	opts.NoLog = true
 	opts.LeafNode.Remotes = append(opts.LeafNode.Remotes, leaf)
 	opts.LeafNode.ReconnectInterval = 50 * time.Millisecond
-	if err := addRoutes(opts, cfg, secret); err != nil {
+	if err := addRoutes(opts, cfg, secret, operator); err != nil {
 		return nil, err
 	}
 	return opts, nil
@@ -54,8 +56,9 @@ func natsOptions(cfg *config.Config, secret []byte, leaf *server.RemoteLeafOpts)
 
 // addRoutes joins the embedded servers of all members to one NATS cluster, so
 // that a client of any node reaches the leader. Routes are encrypted and
-// authenticated with the cluster secret, as mesh connections are.
-func addRoutes(opts *server.Options, cfg *config.Config, secret []byte) error {
+// authenticated with the operator's certificates or the cluster secret, as mesh
+// connections are.
+func addRoutes(opts *server.Options, cfg *config.Config, secret []byte, operator *tls.Config) error {
 	if len(cfg.Cluster.Members) < 2 {
 		return nil
 	}
@@ -66,19 +69,40 @@ func addRoutes(opts *server.Options, cfg *config.Config, secret []byte) error {
 	opts.Cluster.Name = cfg.Cluster.Name
 	opts.Cluster.Host, opts.Cluster.Port = host, port
 	opts.Cluster.NoAdvertise = true
-	user := (*url.Userinfo)(nil)
-	if len(secret) > 0 {
+	opts.Cluster.TLSTimeout = routeTLSTimeoutSeconds
+	switch {
+	case operator != nil:
+		opts.Cluster.TLSConfig = withoutHostNames(operator)
+	case len(secret) > 0:
 		if opts.Cluster.TLSConfig, err = transport.TLSFromSecret(secret, cfg.Name); err != nil {
 			return fmt.Errorf("set up TLS for routes: %w", err)
 		}
-		opts.Cluster.TLSTimeout = routeTLSTimeoutSeconds
 	}
 	for _, member := range cfg.Cluster.Members {
 		if member.Name != cfg.Name {
-			opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", User: user, Host: member.Routes})
+			opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: member.Routes})
 		}
 	}
 	return nil
+}
+
+// withoutHostNames returns a configuration that accepts every certificate of the
+// operator's authority: the NATS server dials routes by address, and the
+// certificates carry the members' names.
+func withoutHostNames(operator *tls.Config) *tls.Config {
+	cfg := operator.Clone()
+	cfg.InsecureSkipVerify = true // the chain is verified below, the host name is not
+	cfg.VerifyConnection = func(state tls.ConnectionState) error {
+		intermediates := x509.NewCertPool()
+		for _, certificate := range state.PeerCertificates[1:] {
+			intermediates.AddCert(certificate)
+		}
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+			Roots: operator.RootCAs, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		})
+		return err
+	}
+	return cfg
 }
 
 // splitAddress splits HOST:PORT. The NATS server takes port 0 for its default

@@ -107,7 +107,7 @@ func (n *Node) startServer() (err error) {
 	if err != nil {
 		return err
 	}
-	opts, err := natsOptions(n.config, n.secret, n.link.Remote())
+	opts, err := natsOptions(n.config, n.secret, n.meshTLS, n.link.Remote())
 	if err != nil {
 		return err
 	}
