@@ -61,8 +61,8 @@ func openChunk(chunk []byte) (sequence uint32, records []byte, err error) {
 		return 0, nil, errChunk
 	case chunk[4] != chunkVersion:
 		return 0, nil, fmt.Errorf("%w: version %d, this program knows %d", errChunk, chunk[4], chunkVersion)
-	case uint64(binary.LittleEndian.Uint32(chunk[12:])) != uint64(len(chunk)-chunkHeaderBytes):
-		return 0, nil, fmt.Errorf("%w: wrong length", errChunk)
+	case chunk[5]|chunk[6]|chunk[7] != 0 || uint64(binary.LittleEndian.Uint32(chunk[12:])) != uint64(len(chunk)-chunkHeaderBytes):
+		return 0, nil, fmt.Errorf("%w: wrong header", errChunk)
 	case binary.LittleEndian.Uint32(chunk[16:]) != chunkSum(chunk):
 		return 0, nil, fmt.Errorf("%w: checksum mismatch", errChunk)
 	}

@@ -61,8 +61,8 @@ type Dir struct {
 	// uncertain is set when the file may say something else after a crash. What
 	// is the store cannot be told then, until the folder is opened again.
 	uncertain error
-	store   *Store  // the one opened last, or nil
-	stage   *Stage  // the one begun last, or nil
+	store     *Store // the one opened last, or nil
+	stage     *Stage // the one begun last, or nil
 }
 
 // OpenDir takes the folder for this process, creating it when it is missing, and

@@ -27,6 +27,9 @@ func (d *database) reserve(used, need int64) error {
 	if err != nil {
 		return err
 	}
+	if size < used {
+		return fmt.Errorf("the file is too short: %d bytes of %d", size, used)
+	}
 	free := int64(d.bolt.Stats().FreePageN) * pageSize
 	if used+need <= size || free >= 2*need {
 		return nil

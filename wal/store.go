@@ -201,6 +201,10 @@ func (s *Store) transact(need int64, change func(tx *bolt.Tx, next *state) error
 	durable := s.states.Load().durable
 	next := *durable
 	err := db.update(need, func(tx *bolt.Tx) error {
+		if tx.ID() != durable.txid+1 {
+			// bbolt fell back to the meta page before the last one.
+			return fmt.Errorf("the file is at transaction %d, not at %d", tx.ID()-1, durable.txid)
+		}
 		if err := change(tx, &next); err != nil {
 			return err
 		}

@@ -1,0 +1,441 @@
+package wal
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/protocol"
+)
+
+// source is a store with something of everything: dead entries, a checkpoint,
+// entries above it, several terms.
+func source(t testing.TB) *Store {
+	t.Helper()
+	_, s := newStore(t)
+	commit(t, s, founded(), &protocol.Write{Entries: batches(2, 8, 1, 7000)})
+	commit(t, s, &protocol.Write{Entries: batches(10, 10, 3, 900)})
+	puts := []protocol.Pair{pair("empty", "")}
+	for i := range 40 {
+		puts = append(puts, protocol.Pair{Key: []byte{byte(i)}, Value: content(uint64(i), 9, i*300)})
+	}
+	w := checkpointAt(16, []uint64{2, 3, 7}, puts...)
+	w.Checkpoint.Horizon = 12
+	commit(t, s, w)
+	commit(t, s, &protocol.Write{Entries: batches(20, 3, 4, 100)})
+	return s
+}
+
+// transfer copies a store into a stage; between is called after every chunk.
+func transfer(t testing.TB, s *Store, g *Stage, maxBytes int, between func()) Manifest {
+	t.Helper()
+	x, err := s.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	for done := false; !done; {
+		var chunk []byte
+		if chunk, done, err = x.Next(maxBytes); err != nil {
+			t.Fatal(err)
+		}
+		if sent, total := x.Progress(); sent > total {
+			t.Errorf("%d bytes of %d", sent, total)
+		}
+		if err := g.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+		between()
+	}
+	m, err := g.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func stageIn(t testing.TB, d *Dir) *Stage {
+	t.Helper()
+	g, err := d.NewStage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// sameUpTo compares a copy with its source as it is.
+func sameUpTo(t *testing.T, copied, from *Store, last uint64) {
+	t.Helper()
+	if copied.Last() != last || copied.First() != from.First() {
+		t.Errorf("log from %d to %d, want %d to %d", copied.First(), copied.Last(), from.First(), last)
+	}
+	var indices [2][]uint64
+	var pairs [2][]protocol.Pair
+	for i, s := range []*Store{copied, from} {
+		err := errors.Join(
+			s.Indices(0, last+1, func(index uint64) error { indices[i] = append(indices[i], index); return nil }),
+			s.LoadCheckpoint(func(key, value []byte) error {
+				pairs[i] = append(pairs[i], protocol.Pair{Key: slices.Clone(key), Value: slices.Clone(value)})
+				return nil
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(indices[0], indices[1]) || !reflect.DeepEqual(pairs[0], pairs[1]) {
+		t.Errorf("entries %v, want %v; %d and %d pairs", indices[0], indices[1], len(pairs[0]), len(pairs[1]))
+	}
+	for _, index := range indices[1] {
+		var entries [2]protocol.Entry
+		for i, s := range []*Store{copied, from} {
+			err := s.View(func(r *Reader) (err error) {
+				entries[i], _, err = r.entry(index, math.MaxInt)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sameEntry(entries[0], entries[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	for index := range last + 1 {
+		a, okA := copied.Mark(index)
+		if b, okB := from.Mark(index); a != b || okA != okB {
+			t.Errorf("mark of %d: %v, want %v", index, a, b)
+		}
+	}
+}
+
+func TestCopyIsTheCheckpointWhileEntriesAreCommitted(t *testing.T) {
+	for _, maxBytes := range []int{0, 20_000, 1 << 20} {
+		s := source(t)
+		d := openDir(t, t.TempDir(), small)
+		g := stageIn(t, d)
+		next := s.Last() + 1
+		m := transfer(t, s, g, maxBytes, func() {
+			// Above the checkpoint the log may do anything meanwhile.
+			commit(t, s, &protocol.Write{Entries: batches(next, 2, next, 5000)})
+			commit(t, s, &protocol.Write{Entries: batches(17+next%3, 5, next+1, 300)})
+			next = s.Last() + 1
+		})
+		if m.Lineage != lineage || m.Last != 16 || m.Horizon != 12 || len(m.Marks) != 2 || m.Stamp != 16000 || m.Epoch != 1 ||
+			len(m.Foundings) != 1 || len(m.Configuration.Voters) != 2 {
+			t.Errorf("%+v", m)
+		}
+		if mark, ok := g.Mark(13); g.Last() != 16 || !ok || mark.Term != 3 {
+			t.Errorf("last %d, mark %v", g.Last(), mark)
+		}
+		a := Activation{
+			Identity: protocol.Identity{Store: 99, Lineage: lineage}, HardState: protocol.HardState{Term: 5, Vote: 8},
+			Promise: protocol.Attempt{Epoch: 4, ID: 4}, Boot: 6, Counter: 70, Reason: "joined",
+		}
+		copied, err := d.Activate(g, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameUpTo(t, copied, s, 16)
+		got := copied.Meta()
+		if got.Identity != a.Identity || got.HardState != (protocol.HardState{Term: 5, Vote: 8, Commit: 16, Release: 16}) ||
+			got.Promise != a.Promise || got.Boot != 6 || got.Counter <= 70 || got.CheckpointIndex != 16 || got.Owner != owner {
+			t.Errorf("%+v", got)
+		}
+		commit(t, copied, &protocol.Write{Entries: batches(17, 5, 5, 100)})
+		copied.Close()
+		copied = openStoreIn(t, d)
+		if got := copied.Meta(); got.Boot != 7 || copied.Last() != 21 {
+			t.Errorf("opened again: %+v", got)
+		}
+	}
+}
+
+func TestCheckpointMeanwhileEndsTheExport(t *testing.T) {
+	s := source(t)
+	x, err := s.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := x.Next(0); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, checkpointAt(17, []uint64{12}))
+	if _, _, err := x.Next(0); !errors.Is(err, ErrCheckpointMoved) {
+		t.Fatal(err)
+	}
+}
+
+func TestExportNeedsACheckpointOfTheLineage(t *testing.T) {
+	_, s := newStore(t)
+	if _, err := s.Export(); !errors.Is(err, ErrNoCheckpoint) {
+		t.Fatal(err)
+	}
+	commit(t, s, founded(), &protocol.Write{Entries: batches(2, 2, 1, 10)}, checkpointAt(2, nil))
+	if _, err := s.Export(); err != nil {
+		t.Fatal(err)
+	}
+	later := protocol.Lineage{Epoch: 2, ID: 5}
+	commit(t, s, &protocol.Write{
+		Identity: &protocol.Identity{Store: 8, Lineage: later},
+		Entries:  []protocol.Entry{{Index: 4, Term: 2, Lineage: later, Kind: protocol.KindFound}},
+	})
+	if _, err := s.Export(); !errors.Is(err, ErrNoCheckpoint) {
+		t.Fatal(err)
+	}
+}
+
+// chunksOf is a whole export.
+func chunksOf(t testing.TB, s *Store, maxBytes int) [][]byte {
+	t.Helper()
+	x, err := s.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chunks [][]byte
+	for {
+		chunk, done, err := x.Next(maxBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunks = append(chunks, chunk)
+		if done {
+			return chunks
+		}
+	}
+}
+
+func TestWrongChunksVoidTheCopy(t *testing.T) {
+	chunks := chunksOf(t, source(t), 0)
+	if len(chunks) < 5 {
+		t.Fatalf("only %d chunks", len(chunks))
+	}
+	reseal := func(chunk []byte, sequence uint32) []byte {
+		chunk = slices.Clone(chunk)
+		sealChunk(chunk, sequence)
+		return chunk
+	}
+	flip := slices.Clone(chunks[2])
+	flip[len(flip)/2] ^= 4
+	cases := map[string][][]byte{
+		"missing end":           chunks[:len(chunks)-1],
+		"missing start":         chunks[1:],
+		"missing middle":        append(slices.Clone(chunks[:2]), chunks[3:]...),
+		"renumbered around gap": append(slices.Clone(chunks[:2]), reseal(chunks[3], 2)),
+		"repeated":              append(slices.Clone(chunks[:2]), chunks[1]),
+		"repeated, renumbered":  append(slices.Clone(chunks[:2]), reseal(chunks[1], 2)),
+		"flipped bit":           append(slices.Clone(chunks[:2]), flip),
+		"flipped and resealed":  append(slices.Clone(chunks[:2]), reseal(flip, 2)),
+		"cut":                   append(slices.Clone(chunks[:2]), chunks[2][:100]),
+		"after the end":         append(slices.Clone(chunks), reseal(chunks[len(chunks)-1], uint32(len(chunks)))),
+	}
+	d := openDir(t, t.TempDir(), small)
+	for name, chunks := range cases {
+		g := stageIn(t, d)
+		var refused error
+		for _, chunk := range chunks {
+			if refused = g.Write(chunk); refused != nil {
+				break
+			}
+		}
+		if name == "after the end" && refused == nil {
+			t.Errorf("%s: accepted", name)
+		}
+		if _, finished := g.Finish(); finished == nil {
+			t.Errorf("%s: finished", name)
+		}
+		if _, err := d.Activate(g, Activation{Identity: protocol.Identity{Store: 1, Lineage: lineage}}); err == nil {
+			t.Errorf("%s: activated", name)
+		}
+		if err := g.Discard(); err != nil {
+			t.Error(err)
+		}
+	}
+	openStoreIn(t, d)
+}
+
+func TestNewStageReplacesAnUnfinishedOne(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path, small)
+	chunks := chunksOf(t, source(t), 0)
+	g := stageIn(t, d)
+	if err := g.Write(chunks[0]); err != nil {
+		t.Fatal(err)
+	}
+	again := stageIn(t, d)
+	if err := g.Write(chunks[1]); !errors.Is(err, ErrClosed) {
+		t.Errorf("the old stage: %v", err)
+	}
+	for _, chunk := range chunks {
+		if err := again.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := again.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	openDir(t, path, small)
+	if _, err := os.Stat(again.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the stage is left: %v", err)
+	}
+}
+
+func TestStageWithoutRoomSaysSo(t *testing.T) {
+	_, s := newStore(t)
+	commit(t, s, founded(), &protocol.Write{Entries: batches(2, 4, 1, 1<<20)})
+	commit(t, s, checkpointAt(5, nil))
+	d := openDir(t, t.TempDir(), Options{MapBytes: 1 << 20, MaxBytes: 3 << 20})
+	old := openStoreIn(t, d)
+	g := stageIn(t, d)
+	var err error
+	for _, chunk := range chunksOf(t, s, 1<<20) {
+		if err = g.Write(chunk); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrDiskFull) {
+		t.Fatal(err)
+	}
+	if err := g.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, old, founded())
+}
+
+func TestActivationCanStopAnywhere(t *testing.T) {
+	from := source(t)
+	chunks := chunksOf(t, from, 1<<20)
+	identity := protocol.Identity{Store: 99, Lineage: lineage}
+	everyStop(t,
+		func(path string) {
+			d := openDir(t, path, small)
+			s := openStoreIn(t, d)
+			commit(t, s, founded(), &protocol.Write{Entries: batches(2, 3, 1, 3000)})
+			d.abandon()
+		},
+		func(d *Dir) error {
+			openStoreIn(t, d).Close()
+			g := stageIn(t, d)
+			for _, chunk := range chunks {
+				if err := g.Write(chunk); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := g.Finish(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := d.Activate(g, Activation{Identity: identity, Reason: "joined"})
+			if err == nil {
+				sameUpTo(t, s, from, 16)
+			}
+			return err
+		},
+		func(d *Dir, done []string, finished bool) {
+			s := openStoreIn(t, d)
+			aside, err := d.Quarantined()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(done, "rename current") {
+				if s.Meta().Identity.Store != 7 || len(aside) != 0 || s.Last() != 4 {
+					t.Errorf("after %q: %+v, quarantined %+v", done, s.Meta(), aside)
+				}
+				return
+			}
+			if s.Meta().Identity != identity || len(aside) != 1 || aside[0].Store != 7 || aside[0].Reason != "joined" {
+				t.Errorf("after %q: %+v, quarantined %+v", done, s.Meta(), aside)
+			}
+			sameUpTo(t, s, from, 16)
+			if found, err := surveyFile(aside[0].Path); err != nil || found.head.last != 4 {
+				t.Errorf("after %q: the old store: %v", done, err)
+			}
+		})
+}
+
+func TestActivationOnlyOfTheSameLineage(t *testing.T) {
+	d := openDir(t, t.TempDir(), small)
+	g := stageIn(t, d)
+	transfer(t, source(t), g, 1<<20, func() {})
+	_, err := d.Activate(g, Activation{Identity: protocol.Identity{Store: 5, Lineage: protocol.Lineage{Epoch: 8, ID: 8}}})
+	if err == nil || !strings.Contains(err.Error(), "8/") {
+		t.Fatal(err)
+	}
+}
+
+// discardSink takes everything and keeps nothing.
+type discardSink struct{ bytes int }
+
+func (d *discardSink) mark(key, value []byte) error { return d.take(key, value) }
+func (d *discardSink) pair(key, value []byte) error { return d.take(key, value) }
+func (d *discardSink) piece(key, data []byte) error { return d.take(key, data) }
+
+func (d *discardSink) take(key, value []byte) error {
+	d.bytes += len(key) + len(value)
+	return nil
+}
+
+// Whatever comes over the network: no panic, nothing kept beyond the input, and
+// nothing but the exact copy is accepted as whole.
+func FuzzIntake(f *testing.F) {
+	chunks := chunksOf(f, source(f), 1<<20)
+	for _, chunk := range chunks {
+		f.Add(chunk, uint16(0), byte(0))
+		f.Add(chunk, uint16(chunkHeaderBytes+3), byte(1))
+	}
+	f.Fuzz(func(t *testing.T, chunk []byte, at uint16, xor byte) {
+		if len(chunk) > 0 {
+			chunk = slices.Clone(chunk)
+			chunk[int(at)%len(chunk)] ^= xor
+		}
+		for _, sealed := range []bool{false, true} {
+			if sealed && len(chunk) >= chunkHeaderBytes {
+				sealChunk(chunk, 0) // get past the checksum
+			}
+			var in intake
+			var to discardSink
+			if err := in.chunk(chunk, &to); err != nil {
+				continue
+			}
+			if to.bytes > len(chunk) || len(in.marks)*8 > len(chunk) {
+				t.Errorf("%d bytes were made of %d", to.bytes, len(chunk))
+			}
+		}
+	})
+}
+
+// Random damage to a copy on its way, with the checksums of chunks put right
+// again, everywhere but in the manifest, which has no other: the copy is refused.
+func TestDamagedCopyIsRefused(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	chunks := chunksOf(t, source(t), 20_000)
+	r := protocol.Reader{Rest: chunks[0][chunkHeaderBytes+1:]}
+	r.Bytes(r.Uvarint())
+	manifestEnd := len(chunks[0]) - len(r.Rest)
+	for range 1000 {
+		which := random.IntN(len(chunks))
+		from := chunkHeaderBytes
+		if which == 0 {
+			from = manifestEnd
+		}
+		bad := slices.Clone(chunks[which])
+		bad[from+random.IntN(len(bad)-from)] ^= 1 << random.IntN(8)
+		sealChunk(bad, uint32(which))
+		var in intake
+		var err error
+		for i := 0; i < len(chunks) && err == nil; i++ {
+			chunk := chunks[i]
+			if i == which {
+				chunk = bad
+			}
+			err = in.chunk(chunk, &discardSink{})
+		}
+		if err == nil && in.done() {
+			t.Fatalf("chunk %d: accepted with a flipped bit", which)
+		}
+	}
+}
