@@ -53,12 +53,13 @@ func startCluster(t *testing.T, size int) *cluster {
 }
 
 // startUnconfigured starts one node as `holdfast run` does without any
-// configuration; only where it listens and stores is given, as flags.
+// configuration; only where it listens is given. It stores below the folder
+// that it is started in.
 func startUnconfigured(t *testing.T) *cluster {
 	t.Helper()
 	c := newCluster(t, 1)
 	n := c.nodes[0]
-	n.args = []string{"run", "--store", n.store(), "--listen", n.clientAddress(), "--monitor", n.monitorAddress()}
+	n.args = []string{"run", "--listen", n.clientAddress(), "--monitor", n.monitorAddress()}
 	n.start(t)
 	eventually(t, readyLimit, "node does not answer", func() error {
 		s, err := n.status()

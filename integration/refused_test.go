@@ -30,7 +30,7 @@ type ending struct {
 // runToEnd runs the binary and expects that it ends by itself.
 func runToEnd(t *testing.T, user *syscall.Credential, args ...string) ending {
 	t.Helper()
-	folder := t.TempDir()
+	folder := publicFolder(t)
 	log := filepath.Join(folder, "log")
 	p, err := launch(folder, log, user, args...)
 	if err != nil {
@@ -50,6 +50,16 @@ func runToEnd(t *testing.T, user *syscall.Credential, args ...string) ending {
 	}
 	_, output, _ := strings.Cut(string(text), "\n") // without our own first line
 	return ending{code: p.exitCode(), output: output}
+}
+
+// publicFolder is a temporary folder that another user can reach.
+func publicFolder(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // want expects an exit code and one clear line that mentions all of these.
@@ -164,7 +174,7 @@ func TestStoreNotWritable(t *testing.T) {
 	run(nil, file).want(t, exitFailed, file)
 	run(nil, filepath.Join(file, "below")).want(t, exitFailed, file)
 
-	folder := t.TempDir()
+	folder := publicFolder(t)
 	if err := os.Chmod(folder, 0o555); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +220,6 @@ func TestBadConfiguration(t *testing.T) {
 		{"the same mesh address twice", replace(c.nodes[2].meshAddress(), c.nodes[1].meshAddress()), []string{c.nodes[1].meshAddress()}},
 		{"no secret on a public address", strings.ReplaceAll(replace("secret_file", "# "), n.at.host, "192.0.2.1"), []string{"secret"}},
 		{"secret is not there", replace(c.secretFile, "/nonexistent/secret"), []string{"/nonexistent/secret"}},
-		{"no store", replace("store = ", "# "), []string{"store"}},
 		{"not TOML", good + "\n[[[\n", []string{file}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

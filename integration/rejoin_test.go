@@ -145,67 +145,105 @@ func (c *cluster) makeLeader(t *testing.T, n *node, ledger *ledger, client *clie
 	}
 }
 
-// TestFollowerDamaged flips bytes in a follower's store. Corruption is amnesia:
-// the store is set aside, not deleted, and the node joins again.
+// TestFollowerDamaged spoils a follower's store in two ways. Corruption is
+// amnesia: the store is set aside, not deleted, and the node joins again.
 func TestFollowerDamaged(t *testing.T) {
 	requireHoldfast(t)
 	t.Parallel()
-	c := startCluster(t, 3)
-	damaged := c.others(c.waitReady(t))[0]
-	client := newClient(t, c.others(damaged)[0])
-	client.create(jetstream.StreamConfig{Replicas: 3})
-	ledger := newLedger()
-	fill(t, client, ledger, 500)
-	before := damaged.mustStatus(t)
-	damaged.stop(t)
-	overwriteLargest(t, damaged.store())
-	damaged.start(t)
-	waitVoter(t, c, damaged)
-	after := damaged.mustStatus(t)
-	if after.Store == before.Store {
-		t.Errorf("%s still votes with the damaged store %s", damaged.name, after.Store)
-	}
-	for _, n := range c.nodes {
-		ledger.verify(t, n, client.stream)
-	}
-	// The damaged file is still there for whoever wants to look.
-	found := false
-	err := filepath.WalkDir(damaged.store(), func(path string, entry os.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && filepath.Base(filepath.Dir(path)) == "quarantine" {
-			found = true
-		}
-		return err
-	})
-	if err != nil || !found {
-		t.Errorf("nothing was set aside in quarantine (%v)", err)
+	for _, damage := range []struct {
+		name string
+		do   func(t *testing.T, file string)
+	}{
+		{"cut short", cutShort},
+		{"overwritten", overwrite},
+	} {
+		t.Run(damage.name, func(t *testing.T) {
+			t.Parallel()
+			c := startCluster(t, 3)
+			damaged := c.others(c.waitReady(t))[0]
+			client := newClient(t, c.others(damaged)[0])
+			client.create(jetstream.StreamConfig{Replicas: 3})
+			ledger := newLedger()
+			fill(t, client, ledger, 500)
+			before := damaged.mustStatus(t)
+			setAside := len(damaged.storeFiles(t, true))
+			damaged.stop(t)
+			files := damaged.storeFiles(t, false)
+			if len(files) != 1 {
+				t.Fatalf("%s has the stores %q, want one", damaged.name, files)
+			}
+			damage.do(t, files[0])
+			damaged.start(t)
+			c.waitReady(t)
+
+			// It has to notice by the time that it is asked for the messages.
+			c.handTo(t, damaged)
+			for _, n := range c.nodes {
+				ledger.verify(t, n, client.stream)
+			}
+			after := damaged.mustStatus(t)
+			if after.Store == before.Store {
+				t.Errorf("%s still votes with the damaged store %s", damaged.name, after.Store)
+			}
+			if now := len(damaged.storeFiles(t, true)); now <= setAside {
+				t.Errorf("%d stores are set aside, %d were before: where is the damaged one?", now, setAside)
+			}
+		})
 	}
 }
 
-// overwriteLargest spoils the second half of the largest file below a folder,
-// past whatever headers it has.
-func overwriteLargest(t *testing.T, folder string) {
+// handTo stops whoever leads until it is n; a node that is not fit to lead
+// makes it somebody else's turn.
+func (c *cluster) handTo(t *testing.T, n *node) {
 	t.Helper()
-	largest, size := "", int64(0)
-	err := filepath.WalkDir(folder, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
+	for range 4 {
+		leader := c.waitReady(t)
+		if leader == n {
+			return
 		}
-		info, err := entry.Info()
-		if err == nil && info.Size() > size {
-			largest, size = path, info.Size()
-		}
-		return err
-	})
-	if err != nil || largest == "" {
-		t.Fatalf("find the store's file in %s: %v", folder, err)
+		leader.stop(t)
+		c.waitReady(t)
+		leader.start(t)
+		c.waitReady(t)
 	}
-	file, err := os.OpenFile(largest, os.O_WRONLY, 0)
+}
+
+// storeFiles are the files of the node's store, or those that were set aside.
+func (n *node) storeFiles(t *testing.T, quarantined bool) []string {
+	t.Helper()
+	pattern := filepath.Join(n.store(), "*.db")
+	if quarantined {
+		pattern = filepath.Join(n.store(), "quarantine", "*.db")
+	}
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// cutShort leaves the first 64 KiB.
+func cutShort(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Truncate(file, 64<<10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// overwrite spoils every page after the first 64 KiB.
+func overwrite(t *testing.T, name string) {
+	t.Helper()
+	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
 	noise := []byte("this is not what was written here")
-	for at := int64(16 << 10); at+int64(len(noise)) < size; at += 4 << 10 {
+	for at := int64(64<<10) + 100; at+int64(len(noise)) < info.Size(); at += 4 << 10 {
 		if _, err := file.WriteAt(noise, at); err != nil {
 			t.Fatal(err)
 		}
