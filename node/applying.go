@@ -24,7 +24,11 @@ func (l *life) apply(entries []protocol.Entry) {
 				l.storeFailed(fmt.Errorf("apply entry %d: %w", entry.Index, err))
 				return
 			}
-			l.door.Applied(entry.Index, &l.results)
+			// During a hand-over the door still waits for its own batches. What
+			// another leader put at the same index is not the answer to them.
+			if !l.serving || entry.Term == l.leadTerm {
+				l.door.Applied(entry.Index, &l.results)
+			}
 		} else {
 			l.machine.Skip(entry.Index)
 		}

@@ -55,11 +55,10 @@ type life struct {
 	// is applied.
 	appliedTerm uint64
 	serving     bool
+	leadTerm    uint64    // the term in which the door began to lead
 	barriers    []barrier // confirmed reads that wait for their index, ascending
 
-	// A planned change of leader: messages are still taken and forwarded.
-	handingOver    bool
-	newLeaderSince time.Time
+	handover handover
 
 	checkpoints checkpoints
 	exporters   map[*exporter]bool
@@ -129,7 +128,7 @@ func (l *life) open() (err error) {
 	if err != nil {
 		return err
 	}
-	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: n.link, Node: l, Logger: n.logger})
+	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: n.link, Node: l, Logger: n.logger, MaxPayload: n.link.MaxPayload()})
 	l.checkpoints.reset(meta.CheckpointIndex)
 	l.writer = startWriter(l.store, func(id uint64, err error) {
 		n.mail.update(func(next *mail) { next.written = append(next.written, written{l, id, err}) })
@@ -354,10 +353,10 @@ func (l *life) followRole() {
 	leads := holding && status.Role == replication.Leader && l.appliedTerm == status.Term && status.Open
 	switch {
 	case leads && !l.serving:
-		l.serving = true
+		l.serving, l.leadTerm = true, status.Term
 		l.node.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
 		l.door.Lead()
-	case !leads && l.serving && !l.handingOver:
+	case !leads && l.serving && l.handover.step == noHandover:
 		l.serving = false
 		l.node.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
 		l.door.Follow()

@@ -290,13 +290,16 @@ func (n *Node) Kill() {
 
 // handOver makes another member the leader, if this one leads and there is one.
 func (n *Node) handOver(ctx context.Context) {
+	busy := false
+	if n.call(func() { busy = n.life.beginHandover() }) != nil {
+		return
+	}
 	deadline := time.Now().Add(handoverTimeout)
-	for first := true; time.Now().Before(deadline) && ctx.Err() == nil; first = false {
-		busy := false
-		if n.call(func() { busy = n.life.handOver(first) }) != nil || !busy {
+	for busy && time.Now().Before(deadline) && ctx.Err() == nil {
+		time.Sleep(tickInterval)
+		if n.call(func() { busy = n.life.continueHandover() }) != nil {
 			return
 		}
-		time.Sleep(tickInterval)
 	}
 }
 

@@ -154,7 +154,7 @@ func (s *story) form(ctx context.Context) error {
 func (s *story) publish(ctx context.Context) error {
 	id := fmt.Sprint(s.acked + 1)
 	for {
-		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		attempt, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		ack, err := s.js.Publish(attempt, subject, []byte("order "+id), jetstream.WithMsgID(id))
 		cancel()
 		switch {
