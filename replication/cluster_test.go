@@ -18,6 +18,7 @@ type disk struct {
 	entries    []protocol.Entry // index 1 first
 	hard       protocol.HardState
 	checkpoint uint64 // what the state machine finds after a restart
+	frozen     bool   // has promised a higher epoch
 }
 
 func (d *disk) First() uint64 { return d.first }
@@ -59,7 +60,7 @@ func (d *disk) write(hard *protocol.HardState, entries []protocol.Entry) error {
 		if entries[0].Index > d.Last()+1 {
 			return fmt.Errorf("write of entry %d after %d", entries[0].Index, d.Last())
 		}
-		d.entries = append(slices.Clip(d.entries[:entries[0].Index-1]), entries...)
+		d.entries = append(d.entries[:entries[0].Index-1], entries...)
 	}
 	if hard != nil {
 		d.hard = *hard
@@ -179,7 +180,7 @@ func (cl *cluster) start(n *node) {
 	}
 	core, err := New(Options{
 		Self: d.voter, Lineage: cl.lineage, Members: members, Log: d, HardState: d.hard,
-		Configurations: configurations, Applied: d.checkpoint,
+		Configurations: configurations, Applied: d.checkpoint, Frozen: d.frozen,
 		ElectionTicks: cl.limits.election, HeartbeatTicks: cl.limits.heartbeat,
 		MaxAppendBytes: cl.limits.maxAppend, MaxInflightBytes: cl.limits.inflight,
 		MaxReleaseBytes: cl.limits.release, TailBytes: cl.limits.memory,
@@ -243,6 +244,16 @@ func (cl *cluster) drain(n *node) {
 		}
 	}
 	cl.check.fail("%s never comes to rest", n.name)
+}
+
+// freeze does what a promise does to a store: the core is inert, and what it
+// promised but has not sent yet is void.
+func (cl *cluster) freeze(n *node) {
+	n.core.Freeze()
+	n.disk.frozen = true
+	for i := range n.writes {
+		n.writes[i].after = nil
+	}
 }
 
 // persist completes the oldest write of a node.

@@ -152,7 +152,7 @@ func init() {
 		"join":      func(x *interaction) error { x.join(x.target(), x.other("from")); return nil },
 		"catch-up":  func(x *interaction) error { x.catchUp(x.target(), x.other("from")); return nil },
 		"step-down": func(x *interaction) error { x.target().core.StepDown(); return nil },
-		"freeze":    func(x *interaction) error { x.target().core.Freeze(); return nil },
+		"freeze":    func(x *interaction) error { x.freeze(x.target()); return nil },
 		"learner":   func(x *interaction) error { x.target().core.AddLearner(x.other("of").voter()); return nil },
 		"peer-up":   func(x *interaction) error { x.target().core.PeerUp(x.other("of").voter()); return nil },
 		"peer-down": func(x *interaction) error { x.target().core.PeerDown(x.other("of").voter()); return nil },
