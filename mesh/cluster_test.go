@@ -122,7 +122,8 @@ type node struct {
 	core    *Core
 	up      bool
 	stage   *copying
-	held    bool // scripts: a whole copy is not reported before release
+	held    bool // scripts: a whole copy is not reported yet
+	stops   bool // scripts: the process stops once its own promise is durable
 	ordered bool // an operator ordered the founding that is on its way
 	without []string
 	gaveUp  bool // an operator discarded this store
@@ -355,6 +356,11 @@ func (c *cluster) perform(n *node, e *Effects) {
 			n.store.granted = append(n.store.granted, *e.Promise)
 			n.store.counter++
 		})
+		if n.stops {
+			n.stops = false
+			c.crash(n.name)
+			return
+		}
 		n.core.SetLocal(c.local(n))
 		n.core.Persisted(e.WriteID)
 	}
@@ -390,6 +396,9 @@ func (c *cluster) post(n *node, e Envelope) {
 func (c *cluster) install(n *node, install *Install) {
 	f := install.Founding
 	c.judge.installs(n, f)
+	if f.Voter.Store == n.store.id {
+		c.judge.fault("identity", "%s founds under the store ID that an older lineage lists", n.voter())
+	}
 	next := &store{id: f.Voter.Store, lineage: install.Lineage(), term: install.Term, counter: n.store.counter + 1, boot: n.store.boot}
 	next.log = append(slices.Clone(n.store.log), record{term: install.Term, lineage: install.Lineage(), found: &f})
 	if c.weak.inheritByFounding || c.off.ownPromise {

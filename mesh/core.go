@@ -229,7 +229,7 @@ func (c *Core) expire() {
 		}
 		c.event(Warning, "the operator's founding is given up; give the command again", "reason", why, "without", strings.Join(o.without, ","))
 	}
-	if c.mayLeave && c.stage == nil && c.local.LeaderName != "" && !slices.ContainsFunc(c.peers, func(p *peer) bool { return p.offer != nil }) {
+	if c.mayLeave && c.stage == nil && c.leader() != "" && !slices.ContainsFunc(c.peers, func(p *peer) bool { return p.offer != nil }) {
 		c.mayLeave = false
 		c.event(Info, "the operator's discard is forgotten: no other lineage is offered, and the store is in use", "store", c.local.Store)
 	}
@@ -256,7 +256,7 @@ func (c *Core) announce() {
 	leading := c.local.leads()
 	due := c.now >= c.announceAt || leading != c.wasLeading ||
 		s.Promise != a.Promise || s.Lineage != a.Lineage || s.Epoch != a.Epoch || !s.Configuration.Equal(a.Configuration) ||
-		c.local.LeaderName == "" && s.Counter != a.Counter
+		s.Counter != a.Counter && c.leader() == ""
 	if !due {
 		return
 	}
@@ -269,10 +269,29 @@ func (c *Core) announce() {
 	}
 }
 
+// leader is the member that leads this store's lineage, itself included, or "".
+// It takes two: the replication core names it, and it says so itself.
+func (c *Core) leader() string {
+	switch {
+	case c.local.Blank() || c.local.Frozen():
+		return ""
+	case c.local.Leader:
+		if c.local.InContact {
+			return c.options.Self
+		}
+		return ""
+	}
+	p := c.peer(c.local.LeaderName)
+	if p == nil || !p.connected || p.role.Leader != p.name || p.status.Lineage != c.local.Lineage {
+		return ""
+	}
+	return p.name
+}
+
 // role is what an announcement says beside the status.
 func (c *Core) role() Role {
 	state, reason, remedy := c.situation()
-	role := Role{Leading: c.local.leads(), Leader: c.local.LeaderName, State: state, Reason: reason, Remedy: remedy}
+	role := Role{Leading: c.local.leads(), Leader: c.leader(), State: state, Reason: reason, Remedy: remedy}
 	if c.stage != nil {
 		role.Copied, role.Total = c.stage.copied, c.stage.total
 	}

@@ -93,7 +93,7 @@ func (c *Core) considerFounding() {
 		}
 		return
 	}
-	if c.local.LeaderName != "" {
+	if c.leader() != "" {
 		return
 	}
 	now := c.prospect(nil)

@@ -128,9 +128,9 @@ func (c *Core) judgeLeave(lineage protocol.Lineage, foundings []protocol.Foundin
 		return verdict{why: fmt.Sprintf("it holds the lineage of %s and waits to be added", from)}
 	case c.mayLeave || c.off.leaveRule || c.grantedAny(foundings):
 		return verdict{purpose: PurposeJoin}
-	case c.local.LeaderName != "":
+	case c.leader() != "":
 		// A lineage that lives is not left behind its leader's back.
-		return verdict{alarm: true, why: c.stayAlarm(lineage, from, fmt.Sprintf("its own lineage is led by %s", c.local.LeaderName))}
+		return verdict{alarm: true, why: c.stayAlarm(lineage, from, fmt.Sprintf("its own lineage is led by %s", c.leader()))}
 	case prefix:
 		return verdict{purpose: PurposeJoin}
 	}
@@ -148,7 +148,7 @@ func (c *Core) stayAlarm(lineage protocol.Lineage, from, why string) string {
 // it: a leader that commits a bump above a promise has outlived the attempt.
 func (c *Core) promiseForbids(epoch uint64, foundings []protocol.Founding) string {
 	promise := c.promise()
-	if promise.Epoch == 0 || epoch > promise.Epoch {
+	if promise.Epoch == 0 || epoch > promise.Epoch || c.off.aboveEpoch && epoch == promise.Epoch {
 		return ""
 	}
 	for _, f := range foundings {

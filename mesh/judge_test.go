@@ -66,7 +66,7 @@ func (j *judge) committed(n *node) {
 }
 
 // acknowledged is the other half: after an operator's founding, an older lineage
-// acknowledges nothing once the newer one has.
+// acknowledges nothing once the newer one has and lives on.
 func (j *judge) acknowledged(n *node, write string) {
 	if slices.ContainsFunc(j.acked, func(a ack) bool { return a.write == write && a.lineage == n.store.lineage }) {
 		return
@@ -74,7 +74,7 @@ func (j *judge) acknowledged(n *node, write string) {
 	j.acked = append(j.acked, ack{write: write, lineage: n.store.lineage})
 	j.c.tell("%s acknowledges %s in %s", n.name, write, n.store.lineage)
 	for _, f := range j.later(n.store.lineage) {
-		if f.acked {
+		if f.acked && slices.Contains(j.winners(), f.lineage) {
 			j.fault("S1", "%s acknowledges in %s after %s has", n.voter(), n.store.lineage, f.lineage)
 		}
 	}

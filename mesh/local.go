@@ -24,8 +24,9 @@ type Local struct {
 	// is committed. InContact: and it heard from a quorum within an election
 	// timeout.
 	Leader, Ready, InContact bool
-	// LeaderName is the member that leads this store's lineage and was heard
-	// within an election timeout; Self for a leader; "" when there is none.
+	// LeaderName is the member that leads this store's lineage as far as the
+	// replication core knows; "" when it knows none. It may be out of date: the
+	// core believes it only while that member says the same of itself.
 	LeaderName string
 	// ChangePending: the newest configuration in the log is not committed.
 	ChangePending bool

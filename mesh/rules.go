@@ -16,6 +16,7 @@ type switches struct {
 	removeThenAdd     bool // P2: a replacement removes first
 	nonce             bool // P2: a replacement needs a reply to a later request
 	holderStays       bool // P4: a holder of L never restages from L, save frozen and forward
+	aboveEpoch        bool // P3, P4: a copy's epoch is above the promise; off: or equal
 	leaveRule         bool // P4: a holder leaves only with a grant or as a prefix
 	leaveTest         bool // P5: a member confirms and grants only if it may leave
 	exactAttempt      bool // P4: a grant is recognised by its attempt, not its number

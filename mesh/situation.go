@@ -24,7 +24,7 @@ func (c *Core) situation() (state State, reason, remedy string) {
 		return StateJoining, fmt.Sprintf("copies lineage %s from %s", c.stage.Lineage, c.stage.From), ""
 	case c.local.Blank() || c.local.Frozen():
 		return c.withoutVoice()
-	case c.local.LeaderName == "":
+	case c.leader() == "":
 		return c.withoutLeader()
 	case c.local.Configuration.Contains(c.local.Voter()):
 		if missing := c.options.majority() - len(c.local.Configuration.Voters); missing > 0 && c.local.Leader {
@@ -32,9 +32,9 @@ func (c *Core) situation() (state State, reason, remedy string) {
 		}
 		return StateVoter, "", ""
 	case listed:
-		return StateLearner, fmt.Sprintf("holds lineage %s, waits for %s to replace its old store", c.local.Lineage, c.local.LeaderName), ""
+		return StateLearner, fmt.Sprintf("holds lineage %s, waits for %s to replace its old store", c.local.Lineage, c.leader()), ""
 	default:
-		return StateLearner, fmt.Sprintf("holds lineage %s, waits for %s to add it", c.local.Lineage, c.local.LeaderName), ""
+		return StateLearner, fmt.Sprintf("holds lineage %s, waits for %s to add it", c.local.Lineage, c.leader()), ""
 	}
 }
 
@@ -143,7 +143,7 @@ func (c *Core) nameable(lost []string, founder *Status) string {
 
 // report writes what a stuck node waits for, every ReportTicks.
 func (c *Core) report() {
-	if c.local.LeaderName != "" && !c.local.Blank() && len(c.alarms) == 0 {
+	if c.leader() != "" && !c.local.Blank() && len(c.alarms) == 0 {
 		c.reportAt = c.now + uint64(c.options.ReportTicks)
 		return
 	}
@@ -168,7 +168,7 @@ func sentence(reason, remedy string) string {
 
 // View is the cluster as this node sees it, for people.
 func (c *Core) View() View {
-	v := View{Self: c.options.Self, Lineage: c.local.Lineage, Epoch: c.local.Epoch, Leader: c.local.LeaderName}
+	v := View{Self: c.options.Self, Lineage: c.local.Lineage, Epoch: c.local.Epoch, Leader: c.leader()}
 	for _, a := range c.alarms {
 		v.Alarms = append(v.Alarms, a.text)
 	}
