@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -156,8 +158,24 @@ type natsLogger struct {
 func (l *natsLogger) Noticef(format string, v ...any) { l.logger.Debug(fmt.Sprintf(format, v...)) }
 func (l *natsLogger) Debugf(format string, v ...any)  { l.logger.Debug(fmt.Sprintf(format, v...)) }
 func (l *natsLogger) Tracef(format string, v ...any)  { l.logger.Debug(fmt.Sprintf(format, v...)) }
-func (l *natsLogger) Warnf(format string, v ...any)   { l.logger.Warn(fmt.Sprintf(format, v...)) }
-func (l *natsLogger) Errorf(format string, v ...any)  { l.logger.Error(fmt.Sprintf(format, v...)) }
+func (l *natsLogger) Warnf(format string, v ...any)   { l.log(slog.LevelWarn, fmt.Sprintf(format, v...)) }
+func (l *natsLogger) Errorf(format string, v ...any) {
+	l.log(slog.LevelError, fmt.Sprintf(format, v...))
+}
+
+// knownToUs are messages that would mislead: a member that is down is told of by
+// the mesh, with its name, and the certificates of routes are verified, by a
+// function that the NATS server does not see.
+var knownToUs = []string{"Error trying to connect to route", "hostname of solicited routes will not be verified"}
+
+func (l *natsLogger) log(level slog.Level, message string) {
+	for _, known := range knownToUs {
+		if strings.Contains(message, known) {
+			level = slog.LevelDebug
+		}
+	}
+	l.logger.Log(context.Background(), level, message)
+}
 
 // Fatalf keeps the message for startNATS: the NATS server would end the process.
 func (l *natsLogger) Fatalf(format string, v ...any) {

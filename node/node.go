@@ -61,37 +61,45 @@ type Node struct {
 
 // Start starts a node and returns once it takes connections. It does not wait
 // for the cluster: Status tells when it serves.
-func Start(cfg *config.Config, logger *slog.Logger) (n *Node, err error) {
-	n = &Node{config: cfg, logger: logger, mail: newMailbox(), done: make(chan struct{}), started: time.Now()}
-	defer func() {
-		if err != nil {
-			n.release()
+func Start(cfg *config.Config, logger *slog.Logger) (*Node, error) {
+	n := &Node{config: cfg, logger: logger, mail: newMailbox(), done: make(chan struct{}), started: time.Now()}
+	if err := n.open(); err != nil {
+		n.release()
+		if errors.Is(err, wal.ErrForeign) || errors.Is(err, wal.ErrNewerFormat) {
+			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-	}()
-	if n.secret, err = cfg.Secret(); err != nil {
 		return nil, err
 	}
-	if n.meshTLS, err = cfg.MeshTLS(); err != nil {
-		return nil, err
-	}
-	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{}); err != nil {
-		return nil, err
-	}
-	if err = n.listenMonitor(); err != nil {
-		return nil, err
-	}
-	if err = n.startServer(); err != nil {
-		return nil, err
-	}
-	if n.life, err = n.openLife(); err != nil {
-		return nil, err
-	}
-	n.notify = newNotifier(logger)
-	n.publishStatus()
 	logger.Info("started", "member", cfg.Name, "cluster", cfg.Cluster.Name, "store", n.life.identity.Store, "lineage", n.life.identity.Lineage,
 		"clients", n.server.Addr(), "monitor", n.monitorAddress, "mesh", n.life.transport.Addr(), "folder", cfg.Store)
 	go n.run()
 	return n, nil
+}
+
+// open takes what the node needs, in the order in which a refusal is cheapest.
+func (n *Node) open() (err error) {
+	cfg := n.config
+	if n.secret, err = cfg.Secret(); err != nil {
+		return err
+	}
+	if n.meshTLS, err = cfg.MeshTLS(); err != nil {
+		return err
+	}
+	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{}); err != nil {
+		return err
+	}
+	if err = n.listenMonitor(); err != nil {
+		return err
+	}
+	if err = n.startServer(); err != nil {
+		return err
+	}
+	if n.life, err = n.openLife(); err != nil {
+		return err
+	}
+	n.notify = newNotifier(n.logger)
+	n.publishStatus()
+	return nil
 }
 
 // startServer starts the embedded NATS server and attaches to it.
