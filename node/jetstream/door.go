@@ -211,7 +211,13 @@ func (d *Door) Yield() {
 // Follow stops serving. Whoever waits for an answer gets none, except waiting
 // pull requests, which are told to ask again. What arrived during a hand-over
 // is forwarded to the new leader.
-func (d *Door) Follow() {
+func (d *Door) Follow() { d.leave(statusLeadershipChange) }
+
+// Shutdown stops serving on a node that ends without a successor: waiting pull
+// requests are told so. The bus has to be flushed before it is closed.
+func (d *Door) Shutdown() { d.leave(statusShutdown) }
+
+func (d *Door) leave(status string) {
 	if d.role == following {
 		return
 	}
@@ -221,7 +227,7 @@ func (d *Door) Follow() {
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Unsubscribe(subject, queueGroup)
 	}
-	d.releasePulls(statusLeadershipChange)
+	d.releasePulls(status)
 	d.forward()
 	d.role = following
 	d.forget()

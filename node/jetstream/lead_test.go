@@ -27,6 +27,16 @@ func TestFollowersAreSilent(t *testing.T) {
 	}
 }
 
+func TestShutdownIsToldToThoseWhoWait(t *testing.T) {
+	f := withWork(t, 0)
+	inbox := f.pull("ORDERS", "work", `{"batch":5,"max_bytes":99,"expires":60000000000}`)
+	f.door.Shutdown()
+	got := f.want(inbox, "<409 Server Shutdown>")
+	if got[0].value(server.JSPullRequestPendingMsgs) != "5" || got[0].value(server.JSPullRequestPendingBytes) != "99" {
+		t.Errorf("got %q", got[0].header)
+	}
+}
+
 func TestNewLeadersGoOn(t *testing.T) {
 	f := withWork(t, 3)
 	f.createConsumer("ORDERS", pusher())

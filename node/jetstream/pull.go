@@ -265,20 +265,19 @@ func (d *Door) endPull(c *consumer, p *pull) {
 // releaseQueue ends all requests of a consumer with a status.
 func (d *Door) releaseQueue(c *consumer, status string) {
 	for p := c.pulls.head; p != nil; p = c.pulls.head {
-		d.sendStatus(p.reply, status)
-		c.pulls.remove(p)
-	}
-	if c.push == nil {
-		d.stopWaiting(c)
+		if status == statusShutdown {
+			d.sendPullStatus(p.reply, status, p.messages, p.bytes)
+		} else {
+			d.sendStatus(p.reply, status)
+		}
+		d.endPull(c, p)
 	}
 }
 
 // releasePulls ends all requests of all consumers with a status.
 func (d *Door) releasePulls(status string) {
 	for _, key := range sortedKeys(d.byName) {
-		if c := d.byName[key]; c.pulls.len > 0 {
-			d.releaseQueue(c, status)
-		}
+		d.releaseQueue(d.byName[key], status)
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 const (
 	// pushWindow is how many messages one Deliver of a push consumer hands out.
 	pushWindow = 1000
-	// interestInterval is how often a push consumer that nobody listens to is
-	// checked for a listener. The bus cannot tell.
-	interestInterval = int64(250 * time.Millisecond)
+	// A push consumer that nobody listens to is checked for a listener, because
+	// the bus cannot tell: often at first, since clients create a consumer and
+	// subscribe right away or before, then ever more seldom.
+	minInterestInterval = int64(20 * time.Millisecond)
+	maxInterestInterval = int64(time.Second)
 )
 
 // push is what a push consumer has besides a pull consumer.
@@ -23,6 +25,7 @@ type push struct {
 	subject   []byte
 	interest  string // the same, as Bus.Interest wants it
 	active    bool   // somebody listens
+	since     int64  // time since when nobody listens, unless active
 	heartbeat int64  // interval in nanoseconds, 0 for none
 	nextBeat  int64
 	flow      *flow // nil without flow control
@@ -60,7 +63,7 @@ func (d *Door) updatePush(c *consumer, now int64) {
 	p := c.push
 	if p.interest != config.DeliverSubject {
 		p.subject, p.interest = []byte(config.DeliverSubject), config.DeliverSubject
-		p.active = false
+		p.active, p.since = false, now
 	}
 	if p.heartbeat = int64(config.Heartbeat); p.heartbeat > 0 {
 		p.nextBeat = now + p.heartbeat
@@ -102,12 +105,12 @@ func (d *Door) listens(c *consumer, now int64) bool {
 		return true
 	}
 	if was {
-		c.lastActive = now
+		c.lastActive, p.since = now, now
 		if p.flow != nil {
 			p.flow = newFlow()
 		}
 	}
-	d.wakeAt(c, now+interestInterval)
+	d.wakeAt(c, now+min(max((now-p.since)/8, minInterestInterval), maxInterestInterval))
 	return false
 }
 

@@ -41,8 +41,16 @@ func TestPushConsumersWaitForAListener(t *testing.T) {
 		t.Error("bound to nobody")
 	}
 	delete(f.bus.deaf, "deliver.here")
-	f.wait(300 * time.Millisecond)
-	f.want("deliver.here", "00000001 00000002")
+	f.wait(20 * time.Millisecond)
+	for _, delivery := range f.want("deliver.here", "00000001 00000002") {
+		f.ack(delivery, "")
+	}
+	f.bus.deaf["deliver.here"] = true
+	f.wait(time.Minute)
+	f.publish("orders.a", "late")
+	delete(f.bus.deaf, "deliver.here")
+	f.wait(time.Second)
+	f.want("deliver.here", "late")
 }
 
 func TestPushConsumersNobodyListensToAreRemoved(t *testing.T) {

@@ -160,8 +160,9 @@ func failed(response any) bool {
 	return ok && e.ToError() != nil
 }
 
-// answer sends a response. One that is larger than a message may be is replaced
-// by an error: it would cost the bus its connection.
+// answer sends a response. A page of a list that is larger than a message may
+// be is made shorter; clients go on where it ends. Anything else of that size
+// is replaced by an error: it would cost the bus its connection.
 func (d *Door) answer(r *request, response any) {
 	if response == nil {
 		return
@@ -174,6 +175,9 @@ func (d *Door) answer(r *request, response any) {
 		return
 	}
 	body, err := json.Marshal(response)
+	for err == nil && len(body) > d.options.MaxPayload && shortenPage(response) {
+		body, err = json.Marshal(response)
+	}
 	if err != nil {
 		d.logger.Error("response cannot be encoded", "subject", r.subject, "error", err)
 		return

@@ -27,6 +27,7 @@ const (
 	statusTimeout        = "NATS/1.0 408 Request Timeout\r\n"
 	statusTooLarge       = "NATS/1.0 409 Message Size Exceeds MaxBytes\r\n"
 	statusBatchCompleted = "NATS/1.0 409 Batch Completed\r\n"
+	statusShutdown       = "NATS/1.0 409 Server Shutdown\r\n"
 )
 
 // sendStatus sends a control message without further headers.
