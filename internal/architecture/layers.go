@@ -44,6 +44,7 @@ var layers = map[string]layer{
 	"":          {imports: []string{"node", "node/config", "node/demo"}}, // main
 
 	"bench":                 {}, // starts the binaries, as a user would
+	"examples/steady":       {},
 	"integration":           {},
 	"systemd":               {},
 	"internal/architecture": {},
