@@ -17,6 +17,7 @@ const (
 	keyDedup         = 6 // a page of message IDs, by number
 	keyConsumer      = 7 // stream, stamp of creation, configuration
 	keyConsumerState = 8
+	keyConsumerCount = 9 // Consumer.count apart, as it changes with every message
 )
 
 const (
@@ -50,9 +51,11 @@ type streamChanges struct {
 }
 
 type consumerChanges struct {
-	listed bool
+	listed bool // among changes.consumers
 	config bool
-	saved  bool
+	state  bool
+	count  bool
+	saved  bool // all of its keys were handed out
 }
 
 // touch notes that the stream's state changed.
@@ -103,7 +106,15 @@ func (s *Stream) forgetSaved() {
 	}
 }
 
+// touch notes that the consumer's state changed, its count perhaps as well.
 func (c *Consumer) touch() {
+	c.touchCount()
+	c.changed.state = true
+}
+
+// touchCount notes that only the count changed.
+func (c *Consumer) touchCount() {
+	c.changed.count = true
 	if !c.changed.listed {
 		c.changed.listed = true
 		c.stream.machine.changes.consumers = append(c.stream.machine.changes.consumers, c)
@@ -115,6 +126,7 @@ func (c *Consumer) forgetSaved() {
 	if c.changed.saved {
 		c.stream.machine.changes.drop(objectKey(keyConsumer, c.incarnation))
 		c.stream.machine.changes.drop(objectKey(keyConsumerState, c.incarnation))
+		c.stream.machine.changes.drop(objectKey(keyConsumerCount, c.incarnation))
 	}
 }
 

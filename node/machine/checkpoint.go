@@ -27,7 +27,6 @@ func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
 		}
 	}
 	for _, c := range m.changes.consumers {
-		c.changed.listed = false
 		if !c.deleted {
 			puts = c.checkpoint(puts)
 		}
@@ -104,6 +103,7 @@ func (s *Stream) appendState(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, s.first)
 	dst = binary.AppendUvarint(dst, s.last)
 	dst = binary.AppendUvarint(dst, uint64(s.lastStamp))
+	dst = binary.AppendUvarint(dst, s.stored)
 	dst = binary.AppendUvarint(dst, s.dedup.next)
 	return append(dst, s.lastID...)
 }
@@ -130,10 +130,23 @@ func (c *Consumer) checkpoint(puts []protocol.Pair) []protocol.Pair {
 		body := binary.LittleEndian.AppendUint64(nil, uint64(c.stream.incarnation))
 		body = binary.LittleEndian.AppendUint64(body, uint64(c.created))
 		puts = put1(puts, objectKey(keyConsumer, c.incarnation), append(body, c.encoded...))
-		c.changed.config = false
 	}
-	c.changed.saved = true
-	return put1(puts, objectKey(keyConsumerState, c.incarnation), c.appendState(nil))
+	if c.changed.state {
+		puts = put1(puts, objectKey(keyConsumerState, c.incarnation), c.appendState(nil))
+	}
+	if c.changed.count {
+		puts = put1(puts, objectKey(keyConsumerCount, c.incarnation), c.appendCount(nil))
+	}
+	c.changed = consumerChanges{saved: true}
+	return puts
+}
+
+func (c *Consumer) appendCount(dst []byte) []byte {
+	watches := byte(0)
+	if c.watches {
+		watches = 1
+	}
+	return binary.LittleEndian.AppendUint64(append(dst, watches), c.count)
 }
 
 func (c *Consumer) appendState(dst []byte) []byte {
@@ -142,7 +155,6 @@ func (c *Consumer) appendState(dst []byte) []byte {
 	}
 	dst = binary.AppendUvarint(dst, uint64(c.lastDelivery))
 	dst = binary.AppendUvarint(dst, uint64(c.lastAck))
-	dst = binary.AppendUvarint(dst, c.waiting())
 
 	dst = binary.AppendUvarint(dst, uint64(len(c.skips)))
 	previous := uint64(0)

@@ -120,6 +120,7 @@ func (c *Consumer) wants(subject uint32) bool {
 func (c *Consumer) see(seq uint64, subject uint32) {
 	if seq >= c.cursor && c.wants(subject) {
 		c.count++
+		c.touchCount()
 	}
 }
 
@@ -141,7 +142,7 @@ func (c *Consumer) gone(seq uint64, subject uint32) {
 	if seq >= c.cursor {
 		if c.wants(subject) {
 			c.count--
-			c.touch()
+			c.touchCount()
 		}
 		return
 	}

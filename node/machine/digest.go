@@ -45,6 +45,7 @@ func (m *Machine) Digest() uint64 {
 			d.numbers(uint64(c.incarnation), uint64(c.created))
 			d.text(string(c.encoded))
 			d.text(string(c.appendState(nil)))
+			d.numbers(c.waiting())
 		}
 	}
 	d.flush(1)

@@ -88,7 +88,7 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 	r := protocol.Reader{Rest: p.Value}
 	switch p.Key[0] {
 	case keyStreamState:
-		s.first, s.last, s.lastStamp, s.dedup.next = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint()
+		s.first, s.last, s.lastStamp, s.stored, s.dedup.next = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint(), r.Uvarint()
 		s.lastID = string(rest(&r))
 	case keyNames:
 		return s.restoreNames(number, &r)
@@ -234,12 +234,12 @@ func (s *Stream) finishRestore() error {
 func (m *Machine) restoreConsumer(p protocol.Pair) error {
 	inc := Incarnation(binary.BigEndian.Uint64(p.Key[1:]))
 	r := protocol.Reader{Rest: p.Value}
-	if p.Key[0] == keyConsumerState {
+	if p.Key[0] != keyConsumer {
 		c := m.consumers[inc]
 		if c == nil {
 			return fmt.Errorf("no consumer %v: %w", inc, protocol.ErrMalformed)
 		}
-		return c.restoreState(&r)
+		return c.restore(p.Key[0], &r)
 	}
 	s := m.byID[Incarnation(r.Uint64())]
 	created := int64(r.Uint64())
@@ -251,7 +251,7 @@ func (m *Machine) restoreConsumer(p protocol.Pair) error {
 	if name == "" {
 		name = config.Name
 	}
-	if p.Key[0] != keyConsumer || s == nil || name == "" || s.byName[name] != nil || m.consumers[inc] != nil {
+	if s == nil || name == "" || s.byName[name] != nil || m.consumers[inc] != nil {
 		return fmt.Errorf("consumer %q: %w", name, protocol.ErrMalformed)
 	}
 	c := &Consumer{stream: s, incarnation: inc, name: name, created: created, nextSeq: 1}
@@ -261,12 +261,24 @@ func (m *Machine) restoreConsumer(p protocol.Pair) error {
 	return nil
 }
 
-func (c *Consumer) restoreState(r *protocol.Reader) error {
+func (c *Consumer) restore(kind byte, r *protocol.Reader) error {
+	switch kind {
+	case keyConsumerState:
+		c.restoreState(r)
+	case keyConsumerCount:
+		c.watches, c.count = r.Byte() == 1, r.Uint64()
+		c.stream.setWatcher(c)
+	default:
+		r.Fail()
+	}
+	return r.Done("consumer")
+}
+
+func (c *Consumer) restoreState(r *protocol.Reader) {
 	for _, n := range c.numbers() {
 		*n = r.Uvarint()
 	}
 	c.lastDelivery, c.lastAck = int64(r.Uvarint()), int64(r.Uvarint())
-	waiting := r.Uvarint()
 
 	seq := uint64(0)
 	for n := r.Uvarint(); n > 0 && !r.Failed(); n-- {
@@ -302,12 +314,5 @@ func (c *Consumer) restoreState(r *protocol.Reader) error {
 	if c.cursor == 0 || c.nextSeq == 0 {
 		r.Fail()
 	}
-	if err := r.Done("consumer"); err != nil {
-		return err
-	}
 	c.rearm()
-	c.watches = len(c.filters) > 0 || c.cursor > c.stream.last+1
-	c.setWaiting(waiting)
-	c.stream.setWatcher(c)
-	return nil
 }
