@@ -35,7 +35,7 @@ var layers = map[string]layer{
 	"node/replica":   {pure: true, imports: []string{"protocol", "replication", "mesh"}},
 	"node/bus":       {},
 	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"}, external: []string{natsSchema, handedLogger}},
-	"node/config":    {},
+	"node/config":    {imports: []string{"protocol", "mesh/transport"}},
 	"node/simulation": {pure: true, imports: []string{
 		"protocol", "replication", "mesh", "node/machine", "node/replica", "node/jetstream"}},
 	"node": {imports: []string{"protocol", "replication", "mesh", "mesh/transport", "wal",
