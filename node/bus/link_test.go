@@ -418,7 +418,7 @@ func TestWhatThereIsNoRoomForIsRefused(t *testing.T) {
 }
 
 func TestAttachSaysWhatIsMissing(t *testing.T) {
-	start := func(o *server.Options) *server.Server {
+	start := func(t *testing.T, o *server.Options) *server.Server {
 		s, err := server.NewServer(o)
 		if err != nil {
 			t.Fatal(err)
@@ -427,49 +427,54 @@ func TestAttachSaysWhatIsMissing(t *testing.T) {
 		t.Cleanup(s.Shutdown)
 		return s
 	}
-	const brief = 300 * time.Millisecond
+	const brief = 2 * time.Second // Attach waits for as long
 	t.Run("the server does not dial", func(t *testing.T) {
+		t.Parallel()
 		_, handler := inbox()
 		link := listen(t, handler, nil)
-		err := link.Attach(start(serverOptions()), brief)
+		err := link.Attach(start(t, serverOptions()), brief)
 		if err == nil || !strings.Contains(err.Error(), "Remote()") {
 			t.Fatal(err)
 		}
 	})
 	t.Run("no such account", func(t *testing.T) {
+		t.Parallel()
 		_, handler := inbox()
 		link := listen(t, handler, func(o *Options) { o.Account = "nobody" })
-		err := link.Attach(start(serverOptions()), brief)
+		err := link.Attach(start(t, serverOptions()), brief)
 		if err == nil || !strings.Contains(err.Error(), `"nobody"`) {
 			t.Fatal(err)
 		}
 	})
 	t.Run("the server requires a user", func(t *testing.T) {
+		t.Parallel()
 		_, handler := inbox()
 		link := listen(t, handler, nil)
 		o := serverOptions(link)
 		o.Username, o.Password = "u", "p"
-		err := link.Attach(start(o), brief)
+		err := link.Attach(start(t, o), brief)
 		if err == nil || !strings.Contains(err.Error(), "requires a user") {
 			t.Fatal(err)
 		}
 	})
 	t.Run("headers are switched off", func(t *testing.T) {
+		t.Parallel()
 		_, handler := inbox()
 		link := listen(t, handler, nil)
 		o := serverOptions(link)
 		o.NoHeaderSupport = true
-		err := link.Attach(start(o), brief)
+		err := link.Attach(start(t, o), brief)
 		if err == nil || !strings.Contains(err.Error(), "no_header_support") {
 			t.Fatal(err)
 		}
 	})
 	t.Run("the API is denied", func(t *testing.T) {
+		t.Parallel()
 		_, handler := inbox()
 		link := listen(t, handler, func(o *Options) { o.User, o.Password = "u", "p" })
 		o := serverOptions(link)
 		o.Users = []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.>"}}}}}
-		err := link.Attach(start(o), brief)
+		err := link.Attach(start(t, o), brief)
 		if err == nil || !strings.Contains(err.Error(), "self-test") {
 			t.Fatal(err)
 		}
