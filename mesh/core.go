@@ -43,17 +43,20 @@ type Core struct {
 	writeID  uint64
 
 	// attempt is the one that this store makes, at most one. retryAt is the tick
-	// before which no other starts; obstacle is why the last one ended.
+	// before which no other starts; obstacle is why the last one ended, and told
+	// the epoch of the last one whose start was logged.
 	attempt  *attempt
 	retryAt  uint64
 	obstacle string
+	told     uint64
 	// override is an operator's `found --without` that has not ended.
 	override *override
 
 	// stage is the copy that was asked for; stageAt the tick before which no
-	// other is.
-	stage   *stage
-	stageAt uint64
+	// other is, later after each of the failures.
+	stage    *stage
+	stageAt  uint64
+	failures int
 	// mayLeave: an operator discarded this store.
 	mayLeave bool
 
@@ -124,8 +127,12 @@ func (c *Core) Connected(name string, status Status) {
 		c.event(Warning, "member ignored: its status cannot be true", "member", name, "store", status.Store, "cause", err)
 		return
 	}
-	p.connected, p.offeredAt, p.question = true, 0, question{}
+	p.forget()
+	p.connected = true
 	c.learn(p, status)
+	if c.attempt != nil {
+		c.attempt.askAt = 0
+	}
 	c.send(p, Message{Type: TypeStatus, Role: c.role()})
 	c.act()
 }
@@ -136,8 +143,15 @@ func (c *Core) Disconnected(name string) {
 	if p == nil || c.finished {
 		return
 	}
-	p.connected, p.role, p.offer, p.offeredAt, p.question = false, Role{}, nil, 0, question{}
+	p.forget()
+	p.connected = false
 	c.act()
+}
+
+// forget drops what was known through a connection that is gone or new. The
+// status stays: it is only a picture of the store anyway.
+func (p *peer) forget() {
+	p.role, p.offer, p.offeredAt, p.question = Role{}, nil, 0, question{}
 }
 
 // Step takes a message that came over the connection of the member from. A

@@ -137,13 +137,21 @@ func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
 		c.effects.StepDown = true
 		c.followNobody()
 	}
-	c.event(Info, "asking all members to found a new lineage", "epoch", a.Epoch, "attempt", a.ID,
-		"store", a.own.Store, "from_lineage", a.own.Lineage, "index", a.own.LastIndex, "term", a.own.LastTerm,
-		"reason", c.reasonToFound(p), "without", strings.Join(without, ","))
+	if c.told != a.Epoch {
+		c.told = a.Epoch
+		c.startEvent(p, a)
+	}
 	c.pursueAttempt()
 }
 
-func (c *Core) reasonToFound(p *prospect) string {
+func (c *Core) startEvent(p *prospect, a *attempt) {
+	c.event(Info, "asking all members to found a new lineage", "epoch", a.Epoch, "attempt", a.ID,
+		"store", a.own.Store, "from_lineage", a.own.Lineage, "index", a.own.LastIndex, "term", a.own.LastTerm,
+		"reason", p.reason(), "without", strings.Join(a.without, ","))
+}
+
+// reason says what kind of founding it would be.
+func (p *prospect) reason() string {
 	if !p.lost {
 		return "first boot: every store is blank"
 	}
@@ -186,6 +194,24 @@ func (c *Core) obsolete(a *attempt) string {
 		return fmt.Sprintf("this store promised epoch %d to another attempt", c.promise().Epoch)
 	case c.now >= a.endAt:
 		return "no answer from " + list(a.unanswered())
+	}
+	if a.phase == confirming {
+		return c.doubtful(a)
+	}
+	return ""
+}
+
+// doubtful says why a member will not confirm, or "". Waiting for it would tell
+// the same, later; while nothing is promised, starting again costs nothing.
+func (c *Core) doubtful(a *attempt) string {
+	for i := range a.asked {
+		p := c.peer(a.asked[i].pin.Member)
+		if !p.connected {
+			return fmt.Sprintf("the connection to %s is lost", p.name)
+		}
+		if !c.off.counter && !p.status.Equal(&a.asked[i].pin) {
+			return fmt.Sprintf("the status of %s changed", p.name)
+		}
 	}
 	return ""
 }

@@ -28,6 +28,9 @@ type stage struct {
 	as Status
 }
 
+// maxCopyBackOff bounds the pause between two copies, in RetryTicks.
+const maxCopyBackOff = 16
+
 // verdict is whether this store may go over to a copy.
 type verdict struct {
 	purpose Purpose // zero: it may not, or need not
@@ -225,7 +228,8 @@ func (c *Core) judgeCopy(s *stage) string {
 // dropStage gives the copy up; another is asked for after a pause.
 func (c *Core) dropStage(why string) {
 	s := c.stage
-	c.stage, c.stageAt = nil, c.backOff(1)
+	c.failures++
+	c.stage, c.stageAt = nil, c.backOff(min(c.failures, maxCopyBackOff))
 	c.effects.DropStage, c.effects.Stage = true, nil
 	c.event(Warning, "copy given up; it will be asked for again", "from", s.From, "lineage", s.Lineage, "reason", why)
 }

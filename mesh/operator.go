@@ -63,7 +63,7 @@ func (c *Core) Found(without []string) error {
 	if _, err := c.planFound(without); err != nil {
 		return err
 	}
-	without = slices.Sorted(slices.Values(without))
+	without = slices.Compact(slices.Sorted(slices.Values(without)))
 	c.override = &override{without: without, endAt: c.now + c.retry(5*patience)}
 	c.event(Warning, "an operator orders a founding", "without", strings.Join(without, ","), "store", c.local.Store,
 		"lineage", c.local.Lineage, "index", c.local.LastIndex, "epoch", c.local.Epoch)

@@ -84,11 +84,15 @@ func TestCE3ConfirmingLeaderGoesOnLeading(t *testing.T) {
 		c.starts("a")
 		c.quiet()
 		c.must(c.attempting("a"), "4: a does not try")
-		// 5. b adds a5: {a5,b1,c1} (i5), on b1 only.
+		// 5. b adds a5: {a5,b1,c1} (i5), on b1 only. a does not hear of it.
+		c.withhold("a", TypeStatus)
 		b := c.nodes["b"]
 		added := c.appendConfig("b", b.store.config().With(c.nodes["a"].voter()))
 		c.must(added != on, "5: b leads: %v", added)
 		// 6. c2 confirms. a promises 2.
+		c.hold = nil
+		c.withhold("a", TypeStatus)
+		c.quiet()
 		c.release()
 		c.must(len(c.judge.founds) > 1 || !on, "6: a does not found")
 		if on {

@@ -21,7 +21,7 @@ func (c *Core) situation() (state State, reason, remedy string) {
 		a := c.attempt
 		return StateFounding, fmt.Sprintf("asks to found epoch %d, waits for %s", a.Epoch, list(a.unanswered())), ""
 	case c.stage != nil:
-		return StateJoining, fmt.Sprintf("copies lineage %s from %s", c.stage.Lineage, c.stage.From), ""
+		return StateJoining, fmt.Sprintf("copies lineage %s from %s, %d of %d bytes so far", c.stage.Lineage, c.stage.From, c.stage.copied, c.stage.total), ""
 	case c.local.Blank() || c.local.Frozen():
 		return c.withoutVoice()
 	case c.leader() == "":
@@ -141,21 +141,17 @@ func (c *Core) nameable(lost []string, founder *Status) string {
 	return strings.Join(named, ",")
 }
 
-// report writes what a stuck node waits for, every ReportTicks.
+// report writes, every ReportTicks, what this node waits for, if it does.
 func (c *Core) report() {
-	if c.leader() != "" && !c.local.Blank() && len(c.alarms) == 0 {
-		c.reportAt = c.now + uint64(c.options.ReportTicks)
-		return
-	}
 	if c.finished || c.now < c.reportAt {
 		return
 	}
 	c.reportAt = c.now + uint64(c.options.ReportTicks)
 	state, reason, remedy := c.situation()
-	if state == StateVoter || state == StateLearner {
+	if reason == "" {
 		return
 	}
-	c.event(Warning, sentence("not taking part: "+reason, remedy), "state", state, "store", c.local.Store, "lineage", c.local.Lineage,
+	c.event(Warning, sentence(reason, remedy), "state", state, "store", c.local.Store, "lineage", c.local.Lineage,
 		"epoch", c.local.Epoch, "promise", c.local.Promise.Epoch)
 }
 
@@ -173,9 +169,7 @@ func (c *Core) View() View {
 		v.Alarms = append(v.Alarms, a.text)
 	}
 	role := c.role()
-	if role.State != StateVoter {
-		v.Waiting = sentence(role.Reason, role.Remedy)
-	}
+	v.Waiting = sentence(role.Reason, role.Remedy)
 	own := MemberView{Name: c.options.Self, State: role.State, Connected: true, Status: c.local.Status, Reason: role.Reason,
 		Remedy: role.Remedy, Copied: role.Copied, Total: role.Total}
 	v.Members = append(v.Members, own)

@@ -33,7 +33,7 @@ type View struct {
 	Epoch   uint64
 	Leader  string // "" when none is known
 	// Waiting says in one sentence what this node waits for and what would let
-	// it go on; "" while it takes part.
+	// it go on; "" while it takes part and nothing is missing.
 	Waiting string
 	// Alarms are sentences that say what happened and what to do.
 	Alarms []string
