@@ -11,7 +11,6 @@ import (
 type ring struct {
 	cores []*solo
 	e     [3]Effects
-	queue [3][]Message
 }
 
 func newRing(b testing.TB) *ring {

@@ -211,9 +211,17 @@ func TestFailures(t *testing.T) {
 		"a leader knows an acknowledgement that is gone": {ErrRegressed, func(s *solo) {
 			s.step(Message{Type: Heartbeat, From: voter("b"), Term: 2, Index: 9})
 		}},
-		"a committed entry is contradicted": {ErrDiverged, func(s *solo) {
+		"a committed entry is contradicted where logs should meet": {ErrDiverged, func(s *solo) {
 			s.step(Message{Type: Append, From: voter("b"), Term: 2, At: at(1, 2), Commit: 2, Entries: logOf(1, 1, 1)[2:]})
 			s.step(Message{Type: Append, From: voter("b"), Term: 2, At: at(2, 2), Entries: logOf(1, 1, 2)[2:]})
+		}},
+		"a committed entry is contradicted by a later one": {ErrDiverged, func(s *solo) {
+			s.step(Message{Type: Append, From: voter("b"), Term: 2, At: at(1, 2), Commit: 2})
+			s.step(Message{Type: Append, From: voter("b"), Term: 2, At: at(1, 1), Entries: logOf(1, 2, 2)[1:]})
+		}},
+		"a committed entry is contradicted by an old message": {ErrDiverged, func(s *solo) {
+			s.step(Message{Type: Append, From: voter("b"), Term: 2, At: at(1, 2), Commit: 2})
+			s.step(Message{Type: Append, From: voter("b"), Term: 2, At: at(1, 1), Entries: logOf(1, 2)[1:]})
 		}},
 		"a second leader": {ErrDiverged, func(s *solo) {
 			s.step(Message{Type: Heartbeat, From: voter("b"), Term: 2})

@@ -29,7 +29,16 @@ func (c *Core) stepAppend(m *Message) {
 	}
 	last := m.At.Index + uint64(len(m.Entries))
 	if last <= c.state.Commit {
-		// A leader has every committed entry, so the logs agree that far.
+		// Old news. A leader has every committed entry, so the logs agree that
+		// far; if they did not even agree here, one of them would be no heir.
+		end := m.At
+		if len(m.Entries) > 0 {
+			end = positionOf(&m.Entries[len(m.Entries)-1])
+		}
+		if agree, err := c.log.matches(end); !c.check(err) || !agree {
+			c.diverge(end.Index)
+			return
+		}
 		last = c.state.Commit
 	} else {
 		agree, err := c.log.matches(m.At)
@@ -68,10 +77,15 @@ func (c *Core) extend(entries []protocol.Entry) bool {
 	}
 	first := entries[0].Index
 	if first <= c.state.Commit {
-		c.fail(fmt.Errorf("%w: entry %d, commit index %d", ErrDiverged, first, c.state.Commit))
+		c.diverge(first)
 		return false
 	}
 	return c.check(c.truncate(first)) && c.append(entries...)
+}
+
+// diverge stops the core: the leader has another entry at a committed index.
+func (c *Core) diverge(index uint64) {
+	c.fail(fmt.Errorf("%w: entry %d, commit index %d", ErrDiverged, index, c.state.Commit))
 }
 
 // acknowledge promises that everything up to index is durable, as soon as it is.
@@ -90,7 +104,7 @@ func (c *Core) acknowledge(m *Message, index uint64) {
 // rejectAppend tells the leader where to look for agreement next.
 func (c *Core) rejectAppend(m *Message) {
 	if m.At.Index <= c.state.Commit {
-		c.fail(fmt.Errorf("%w: entry %d, commit index %d", ErrDiverged, m.At.Index, c.state.Commit))
+		c.diverge(m.At.Index)
 		return
 	}
 	hint, err := c.log.agreement(m.At)

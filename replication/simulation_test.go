@@ -412,7 +412,7 @@ func simulate(t *testing.T, seed uint64, steps int, reckless bool) {
 // TestSimulation: whatever happens, no invariant breaks; and when faults stop,
 // the cluster comes back whole.
 func TestSimulation(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		simulate(t, seed, 20_000, false)
 	}
 }
@@ -420,7 +420,7 @@ func TestSimulation(t *testing.T) {
 // TestSimulationReckless: the same with memory lost at any time. The cluster may
 // then be beyond help, but it contradicts nothing that it said.
 func TestSimulationReckless(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(60) {
 		simulate(t, seed, 20_000, true)
 	}
 }
