@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -18,8 +19,11 @@ import (
 // monitorTimeout bounds a request to the monitor.
 const monitorTimeout = 10 * time.Second
 
+// profileTimeout bounds an answer of the monitor; a profile takes its time.
+const profileTimeout = 2 * time.Minute
+
 // listenMonitor opens the monitor: /healthz, /metrics, /status and, from the
-// same machine only, the operator's /found and /discard.
+// same machine only, profiles and the operator's /found and /discard.
 func (n *Node) listenMonitor() error {
 	listener, err := net.Listen("tcp", n.config.Monitor.Listen)
 	if err != nil {
@@ -33,7 +37,9 @@ func (n *Node) listenMonitor() error {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { set.WritePrometheus(w) })
 	mux.HandleFunc("POST /found", fromThisMachine(n.serveFound))
 	mux.HandleFunc("POST /discard", fromThisMachine(n.serveDiscard))
-	n.monitor = &http.Server{Handler: mux, ReadHeaderTimeout: monitorTimeout, ReadTimeout: monitorTimeout, WriteTimeout: monitorTimeout}
+	mux.HandleFunc("GET /debug/pprof/", fromThisMachine(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", fromThisMachine(pprof.Profile))
+	n.monitor = &http.Server{Handler: mux, ReadHeaderTimeout: monitorTimeout, ReadTimeout: monitorTimeout, WriteTimeout: profileTimeout}
 	go func() {
 		if err := n.monitor.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			n.logger.Error("the monitor ended", "cause", err)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +19,7 @@ import (
 	"holdfast/mesh/transport"
 	"holdfast/node/bus"
 	"holdfast/node/config"
+	"holdfast/node/jetstream"
 	"holdfast/wal"
 )
 
@@ -109,7 +109,7 @@ func (n *Node) startServer() (err error) {
 		Handler: func(chunk *bus.Chunk) {
 			n.mail.update(func(next *mail) { next.chunks = append(next.chunks, chunk) })
 		},
-		Refuse: refuseBusy,
+		Refuse: jetstream.RefuseBusy[bus.Message],
 		Logger: n.logger,
 	})
 	if err != nil {
@@ -124,18 +124,6 @@ func (n *Node) startServer() (err error) {
 	}
 	return n.link.Attach(n.server, attachTimeout)
 }
-
-// busyAnswer is what a publisher is told while more messages wait for the loop
-// than may: nobody has stored the message, and it is worth trying again.
-var busyAnswer = func() []byte {
-	answer, err := json.Marshal(server.JSPubAckResponse{Error: server.NewJSInsufficientResourcesError()})
-	if err != nil {
-		panic(err)
-	}
-	return answer
-}()
-
-func refuseBusy(bus.Message) (header, payload []byte) { return nil, busyAnswer }
 
 // openLife opens the current store; one that cannot be trusted is set aside,
 // and the node goes on with a blank one (a damaged memory is no memory).
