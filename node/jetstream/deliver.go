@@ -191,7 +191,7 @@ func (d *Door) mayGuess(c *consumer, now int64) bool {
 		return false
 	}
 	if c.push != nil {
-		return c.push.flow == nil && c.push.active
+		return c.push.flow == nil && d.listens(c, now)
 	}
 	// What a request with a byte limit can take must be known beforehand.
 	return c.pulls.head != nil && c.pulls.head.bytes == 0 && d.bus.Interest(c.pulls.head.interest)
@@ -230,11 +230,15 @@ func (d *Door) delivered(k *call, result *machine.Result) {
 	}
 	now := d.node.Now()
 	d.burst++
+	listens := c.push != nil && d.listens(c, now)
 	for i := range result.Deliveries {
-		if c.push != nil {
-			d.sendToPush(c, &result.Deliveries[i])
-		} else {
-			d.sendToPull(c, k.target, &result.Deliveries[i], now)
+		switch delivery := &result.Deliveries[i]; {
+		case c.push == nil:
+			d.sendToPull(c, k.target, delivery, now)
+		case listens:
+			d.sendToPush(c, delivery)
+		default:
+			d.giveBack(c, delivery)
 		}
 	}
 	switch {

@@ -53,6 +53,31 @@ func TestPushConsumersWaitForAListener(t *testing.T) {
 	f.want("deliver.here", "late")
 }
 
+// The listener may go away unseen. What was handed out meanwhile waits for the
+// next one, not for the ack wait.
+func TestPushListenersMayChange(t *testing.T) {
+	f := newFixture(t)
+	f.createStream(orders())
+	f.createConsumer("ORDERS", pusher())
+	f.fill("orders.a", 1)
+	f.want("deliver.here", "00000001")
+	f.bus.deaf["deliver.here"] = true
+	f.fill("orders.a", 2)
+	f.want("deliver.here", "")
+	delete(f.bus.deaf, "deliver.here")
+	f.wait(40 * time.Millisecond)
+	f.want("deliver.here", "00000001 00000002")
+
+	f.send("orders.a", "", "", "between")
+	f.door.Flush()
+	f.bus.deaf["deliver.here"] = true
+	f.run()
+	f.want("deliver.here", "")
+	delete(f.bus.deaf, "deliver.here")
+	f.wait(40 * time.Millisecond)
+	f.want("deliver.here", "between")
+}
+
 func TestPushConsumersNobodyListensToAreRemoved(t *testing.T) {
 	f := newFixture(t)
 	f.createStream(orders())
