@@ -38,11 +38,13 @@ func (l *life) handleStaging(from string, body []byte) error {
 }
 
 // startExport begins to send a copy of the store as of a fresh checkpoint, or
-// of the newest one while another copy is under way. Only a leader sends: what
-// it has applied is committed, and nobody knows more.
+// of the newest one while another copy is under way. Only a leader sends, because
+// what it has applied is committed and nobody knows more. It need not have
+// committed an entry of its own term yet: the voter that asks may be the very one
+// whose acknowledgement is missing for that.
 func (l *life) startExport(to string, session uint64) {
 	status, holding := l.replica.Raft()
-	if !holding || status.Role != replication.Leader || l.appliedTerm != status.Term {
+	if !holding || status.Role != replication.Leader {
 		reason := []byte("it does not lead")
 		l.transport.Send(to, frameStaging, stagingMessage{Type: stagingRefusal, Session: session, Data: reason}.encode())
 		return

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"slices"
+
 	"holdfast/mesh"
 	"holdfast/protocol"
 	"holdfast/replication"
@@ -125,8 +127,18 @@ func (r *Replica) takeRaft() bool {
 	return acted
 }
 
+// Room for the encoding of a message and of an entry, besides the entry's data.
+const (
+	messageBytes = 256
+	entryBytes   = 64
+)
+
 func raftFrame(m *replication.Message) Frame {
-	return Frame{To: m.To.Name, Channel: Raft, Body: replication.AppendMessage(nil, m)}
+	size := messageBytes
+	for i := range m.Entries {
+		size += entryBytes + len(m.Entries[i].Data)
+	}
+	return Frame{To: m.To.Name, Channel: Raft, Body: replication.AppendMessage(make([]byte, 0, size), m)}
 }
 
 func membershipFrame(e *mesh.Envelope) Frame {
@@ -139,6 +151,14 @@ func (r *Replica) queue(write *protocol.Write) *pendingWrite {
 	r.out.Writes = append(r.out.Writes, Write{ID: r.lastID, Write: write})
 	r.pending = append(r.pending, pendingWrite{id: r.lastID})
 	return &r.pending[len(r.pending)-1]
+}
+
+// withhold drops the replication core's messages that wait for a write: a store
+// that promised neither votes nor acknowledges (rule P3), not even late.
+func (r *Replica) withhold() {
+	for i := range r.pending {
+		r.pending[i].frames = slices.DeleteFunc(r.pending[i].frames, func(f Frame) bool { return f.Channel == Raft })
+	}
 }
 
 // Checkpoint queues the state machine's checkpoint behind all earlier writes

@@ -83,6 +83,7 @@ func (r *Replica) takeMesh() bool {
 		}
 		if e.Freeze {
 			r.raft.Freeze()
+			r.withhold()
 		}
 	}
 	if e.DropStage {
