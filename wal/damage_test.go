@@ -102,7 +102,7 @@ func TestFlippedBitWhileStopped(t *testing.T) {
 	used, path := s.db.used.Load(), s.Path()
 	s.Close()
 	named := 0
-	flips(t, path, used, 400, func(offset int64) {
+	flips(t, path, used, 300, func(offset int64) {
 		s, err := openStore(path, owner, databaseOptions{mapBytes: 1 << 20})
 		if err == nil {
 			err = s.boot()
@@ -123,8 +123,8 @@ func TestFlippedBitWhileStopped(t *testing.T) {
 			s.Close()
 		}
 	})
-	if named < 100 {
-		t.Errorf("only %d of 400 flips were noticed", named)
+	if named < 75 {
+		t.Errorf("only %d of 300 flips were noticed", named)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestFlippedBitWhileOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flips(t, s.Path(), s.db.used.Load(), 400, func(offset int64) {
+	flips(t, s.Path(), s.db.used.Load(), 250, func(offset int64) {
 		if page := whole[offset/pageSize*pageSize:]; page[8] == pageBranch {
 			return
 		}

@@ -85,6 +85,8 @@ func openDatabase(path string, opt databaseOptions) (*database, error) {
 		}
 		return nil, err
 	}
+	// bbolt grows the file by itself only when our estimate was too low.
+	d.bolt.AllocSize = smallestGrowth
 	return d, nil
 }
 

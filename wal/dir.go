@@ -41,7 +41,7 @@ type Owner struct {
 // Options tune a folder and its stores. The zero value is right for use.
 type Options struct {
 	MapBytes int64            // address space reserved for the memory map; 0: 64 GiB
-	MaxBytes int64            // the store's file never grows beyond this; 0: no limit
+	MaxBytes int64            // limit of the store's file, kept to about 1 MiB; 0: none
 	Now      func() time.Time // for the notes in the quarantine; nil: time.Now
 	Random   func() uint64    // for store IDs; nil: the system's random source
 
