@@ -58,7 +58,9 @@ func TestElectableAgainstItsTwin(t *testing.T) {
 // TestElectable names the cases that the rule is about.
 func TestElectable(t *testing.T) {
 	l1, l2 := protocol.Lineage{Epoch: 1, ID: 1}, protocol.Lineage{Epoch: 2, ID: 2}
-	voter := func(name string, store protocol.StoreID) protocol.Voter { return protocol.Voter{Name: name, Store: store} }
+	voter := func(name string, store protocol.StoreID) protocol.Voter {
+		return protocol.Voter{Name: name, Store: store}
+	}
 	three := protocol.NewConfiguration(voter("a", 1), voter("b", 1), voter("c", 1))
 	two := protocol.NewConfiguration(voter("a", 1), voter("b", 2))
 	holder := func(name string, store protocol.StoreID, l protocol.Lineage, index uint64, c protocol.Configuration) *Status {

@@ -216,6 +216,20 @@ func (j *judge) attempts() {
 	}
 }
 
+// silence checks that no node waits without a word: one that is no voter under a
+// leader that knows it says why.
+func (j *judge) silence() {
+	for _, name := range j.c.names {
+		n := j.c.nodes[name]
+		if !n.up || n.core.leader() != "" && n.store.config().Contains(n.voter()) {
+			continue
+		}
+		if state, reason, _ := n.core.situation(); reason == "" {
+			j.fault("silence", "%s is %s without a word", n.voter(), state)
+		}
+	}
+}
+
 // formed returns why the cluster is not one live lineage with every member a
 // voter and none frozen, or "".
 func (j *judge) formed() string {

@@ -54,7 +54,8 @@ func (c *Core) PlanFound(without []string) (Risk, error) {
 }
 
 // Found starts a founding that treats the named members as gone (rule P7); with
-// no name it is the go-ahead that when_majority_lost = "wait" waits for. The
+// no name, or the empty one, it is the go-ahead that when_majority_lost = "wait"
+// waits for. The
 // other rules hold: this node is the best of those not named, all of them are
 // connected, and none of them could win an election. Refused attempts are
 // repeated for a while. A restart forgets the command. The errors wrap
@@ -77,7 +78,7 @@ func (c *Core) Found(without []string) error {
 
 func (c *Core) planFound(without []string) (*prospect, error) {
 	for _, name := range without {
-		if c.peer(name) == nil {
+		if name != "" && c.peer(name) == nil {
 			return nil, fmt.Errorf("found without %s: %w: the others are %s", name, ErrNotMember, list(c.others()))
 		}
 	}

@@ -139,6 +139,7 @@ func randomRun(t *testing.T, seed uint64, members, steps int, operators bool) {
 		if len(c.net) > 300 {
 			c.net = c.net[100:]
 		}
+		c.judge.silence()
 		if len(c.judge.faults) > 0 {
 			c.failure(seed, fmt.Sprint(c.judge.faults))
 		}

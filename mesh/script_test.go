@@ -45,8 +45,9 @@ func (c *cluster) must(ok bool, format string, args ...any) {
 
 var lineage1 = protocol.Lineage{Epoch: 1, ID: 0x11}
 
-// formed is the state in which most schedules begin: a1, b1 and c1 are the voters
-// of L1 with i1 FOUND, i2 the configuration; a leads and has committed i2. Other
+// formed is the state in which most schedules begin: the first three, a1, b1 and
+// c1, are the voters of L1 with i1 FOUND, i2 the configuration; a leads and has
+// committed i2. Other
 // names are blank. Nothing is linked, and nobody founds from survivors by itself
 // before starts.
 func formed(t testing.TB, off switches, weak weaknesses, names ...string) *cluster {
@@ -67,12 +68,12 @@ func formed(t testing.TB, off switches, weak weaknesses, names ...string) *clust
 	for _, name := range names {
 		c.restart(name)
 	}
-	a := c.nodes["a"]
+	a := c.nodes[names[0]]
 	a.leader, a.ready, a.contact, a.commit = true, true, true, 2
 	a.match = map[protocol.Voter]uint64{}
 	for _, v := range voters {
 		a.match[v] = 2
-		c.nodes[v.Name].following = "a"
+		c.nodes[v.Name].following = names[0]
 	}
 	c.link(names[:3]...)
 	for _, name := range names {

@@ -27,8 +27,9 @@ func (c *Core) situation() (state State, reason, remedy string) {
 	case c.leader() == "":
 		return c.withoutLeader()
 	case c.local.Configuration.Contains(c.local.Voter()):
-		if missing := c.options.majority() - len(c.local.Configuration.Voters); missing > 0 && c.local.Leader {
-			return StateVoter, fmt.Sprintf("lineage %s is closed to writes: %d more members have to join", c.local.Lineage, missing), c.startMissing()
+		if voters := len(c.local.Configuration.Voters); voters < c.options.majority() && c.local.Leader {
+			return StateVoter, fmt.Sprintf("lineage %s is closed to writes: %d of %d members vote in it, %d are needed",
+				c.local.Lineage, voters, len(c.options.Members), c.options.majority()), c.startMissing()
 		}
 		return StateVoter, "", ""
 	case listed:
@@ -136,7 +137,7 @@ func (c *Core) lostVoters(p *prospect) []string {
 func (c *Core) nameable(lost []string, founder *Status) string {
 	named := slices.DeleteFunc(slices.Clone(lost), func(name string) bool { return name == founder.Member })
 	if len(named) == 0 {
-		return "none"
+		return `""`
 	}
 	return strings.Join(named, ",")
 }
