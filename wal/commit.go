@@ -16,6 +16,8 @@ const dropKeys = 1024
 // Commit makes the writes durable, in order and all at once; the data of entries
 // must not change until it returns. The errors are ErrInvalidWrite and
 // ErrDiskFull, after which the store is as before, ErrClosed, and *DamageError.
+// After ErrDiskFull a Commit without entries still finds room for some time: a
+// checkpoint that lets dead entries go is the way out.
 func (s *Store) Commit(writes ...*protocol.Write) error {
 	durable := s.states.Load().durable
 	p := newPlan(durable)
@@ -32,7 +34,7 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 			return fmt.Errorf("commit to store %s: %w", s.path, err)
 		}
 	}
-	return s.transact(p.need, func(tx *bolt.Tx, next *state) error {
+	return s.transact(p.room(), func(tx *bolt.Tx, next *state) error {
 		if p.status {
 			next.head.counter++
 		}

@@ -6,10 +6,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 
 	"holdfast/protocol"
 )
@@ -192,6 +195,79 @@ func TestLostKeyIsDamageAndDeletedEntryIsNot(t *testing.T) {
 	})
 	if !isDamage(err) || !strings.Contains(err.Error(), "entry 3") {
 		t.Fatal(err)
+	}
+}
+
+// bbolt itself cannot tell that a key is missing or new: the accounts can.
+func TestMissingOrForeignKeyIsDamage(t *testing.T) {
+	source := source(t)
+	source.Close()
+	for name, change := range map[string]func(tx *bolt.Tx) error{
+		"piece gone": func(tx *bolt.Tx) error {
+			key, _ := tx.Bucket([]byte(piecesBucket)).Cursor().Seek(piecePrefix(nil, 5, 2))
+			return tx.Bucket([]byte(piecesBucket)).Delete(key)
+		},
+		"live entry below the horizon gone": func(tx *bolt.Tx) error {
+			cursor := tx.Bucket([]byte(piecesBucket)).Cursor()
+			for piece := range pieces(900) {
+				key, _ := cursor.Seek(piecePrefix(nil, 11, piece))
+				if err := tx.Bucket([]byte(piecesBucket)).Delete(key); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"last entry gone": func(tx *bolt.Tx) error {
+			key, _ := tx.Bucket([]byte(piecesBucket)).Cursor().Last()
+			return tx.Bucket([]byte(piecesBucket)).Delete(key)
+		},
+		"foreign key in the log": func(tx *bolt.Tx) error { return tx.Bucket([]byte(piecesBucket)).Put([]byte("x"), nil) },
+		"mark gone": func(tx *bolt.Tx) error {
+			key, _ := tx.Bucket([]byte(marksBucket)).Cursor().Last()
+			return tx.Bucket([]byte(marksBucket)).Delete(key)
+		},
+		"pair gone": func(tx *bolt.Tx) error { return tx.Bucket([]byte(pairsBucket)).Delete([]byte("empty")) },
+		"pair of another checksum": func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte(pairsBucket)).Put([]byte("empty"), []byte{1, 2, 3, 4})
+		},
+		"pair without a checksum": func(tx *bolt.Tx) error { return tx.Bucket([]byte(pairsBucket)).Put([]byte("new"), []byte{1}) },
+		"head gone":               func(tx *bolt.Tx) error { return tx.Bucket([]byte(headBucket)).Delete([]byte(headKey)) },
+		"checkpoint gone": func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte(checkpointBucket)).Delete([]byte(checkpointKey))
+		},
+		"another bucket": func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("zoo"))
+			return errors.Join(err, b.Put([]byte("a"), nil))
+		},
+		"bucket gone": func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(marksBucket)) },
+		"bucket in a bucket": func(tx *bolt.Tx) error {
+			_, err := tx.Bucket([]byte(pairsBucket)).CreateBucket([]byte("b"))
+			return err
+		},
+		"head of another one": func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte(headBucket)).Put([]byte(headKey), appendHead(nil, &head{}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "copy.db")
+			whole, err := os.ReadFile(source.Path())
+			if err == nil {
+				err = os.WriteFile(path, whole, 0o600)
+			}
+			var db *bolt.DB
+			if err == nil {
+				db, err = bolt.Open(path, 0o600, &bolt.Options{NoFreelistSync: true})
+			}
+			if err == nil {
+				err = errors.Join(db.Update(change), db.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := openStore(path, owner, databaseOptions{}); !isDamage(err) {
+				t.Errorf("opened: %v", err)
+			}
+		})
 	}
 }
 

@@ -349,3 +349,28 @@ func TestQuarantineCanStopAnywhere(t *testing.T) {
 			}
 		})
 }
+
+// When it is not known which store a crash would leave as the current one, none
+// may be used until the folder was opened again.
+func TestUncertainSwitchStopsTheFolder(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path, small)
+	openStoreIn(t, d).Close()
+	var renamed bool
+	d.opt.disk = disk{before: func(operation, at string) error {
+		if operation == "sync" && renamed {
+			return errStopped
+		}
+		renamed = operation == "rename" && filepath.Base(at) == pointerName
+		return nil
+	}}
+	if _, err := d.Quarantine("a reason"); !errors.Is(err, errUncertain) {
+		t.Fatal(err)
+	}
+	if _, err := d.Open(); !errors.Is(err, errUncertain) {
+		t.Errorf("open: %v", err)
+	}
+	d.abandon()
+	d = openDir(t, path, small)
+	openStoreIn(t, d)
+}

@@ -10,6 +10,10 @@ const (
 	// maxPairKeyBytes and maxPairValueBytes bound a pair of the checkpoint.
 	maxPairKeyBytes   = 16 << 10
 	maxPairValueBytes = 16 << 20
+
+	// keptFree is left by commits with entries for those without: a checkpoint
+	// that lets dead entries go must find room on a disk that entries have filled.
+	keptFree = 1 << 20
 )
 
 // plan checks writes against what the store holds, before anything is changed.
@@ -20,8 +24,17 @@ type plan struct {
 
 	empty    bool // nothing to do
 	status   bool // something that a status tells changes (rule P1)
+	grows    bool // the log gets longer
 	identity *protocol.Identity
 	need     int64 // bytes, estimated
+}
+
+// room is how much must be there for the commit to begin.
+func (p *plan) room() int64 {
+	if p.grows {
+		return p.need + keptFree
+	}
+	return p.need
 }
 
 func newPlan(st *state) plan {
@@ -82,6 +95,7 @@ func (p *plan) addEntries(entries []protocol.Entry) error {
 		}
 		p.need += int64(len(e.Data)) + int64(len(e.Data)/16) + 256
 	}
+	p.grows = true
 	p.last = first + uint64(len(entries)) - 1
 	p.status, p.empty = true, false
 	return nil
@@ -98,8 +112,9 @@ func (p *plan) addCheckpoint(c *protocol.Checkpoint) error {
 		if index == 0 || index > c.Horizon {
 			return fmt.Errorf("%w: entry %d is above the horizon %d and must stay", ErrInvalidWrite, index, c.Horizon)
 		}
-		p.need += 4 * pageSize
 	}
+	// The edges of what is cut out; neighbours share them.
+	p.need += min(int64(len(c.Dead))*4*pageSize, keptFree/2)
 	for _, pair := range c.Puts {
 		if len(pair.Key) == 0 || len(pair.Key) > maxPairKeyBytes || len(pair.Value) > maxPairValueBytes {
 			return fmt.Errorf("%w: checkpoint pair of %d and %d bytes", ErrInvalidWrite, len(pair.Key), len(pair.Value))
@@ -110,4 +125,3 @@ func (p *plan) addCheckpoint(c *protocol.Checkpoint) error {
 	p.checkpoint, p.horizon = c.Index, c.Horizon
 	return nil
 }
-

@@ -30,7 +30,7 @@ func (d *database) reserve(used, need int64) error {
 	if size < used {
 		return fmt.Errorf("the file is too short: %d bytes of %d", size, used)
 	}
-	free := int64(d.bolt.Stats().FreePageN) * pageSize
+	free := d.free()
 	if used+need <= size || free >= 2*need {
 		return nil
 	}
@@ -105,7 +105,14 @@ func (d *database) room() int64 {
 	if d.opt.maxBytes > 0 {
 		disk = min(disk, max(0, d.opt.maxBytes-size))
 	}
-	return int64(d.bolt.Stats().FreePageN)*pageSize + max(0, size-d.used.Load()) + disk
+	return d.free() + max(0, size-d.used.Load()) + disk
+}
+
+// free is the size of the pages that a commit can use again. Those that the last
+// one freed are among them: only a reader that began before keeps them.
+func (d *database) free() int64 {
+	stats := d.bolt.Stats()
+	return int64(stats.FreePageN+stats.PendingPageN) * pageSize
 }
 
 // close gives the file up. After a panic that left locks behind, the memory map

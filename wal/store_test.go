@@ -312,3 +312,31 @@ func TestClosedStoreRefuses(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 }
+
+func TestRoomShrinksAndTheLimitIsTold(t *testing.T) {
+	d := openDir(t, t.TempDir(), Options{MapBytes: 1 << 20, MaxBytes: 4 << 20})
+	s := openStoreIn(t, d)
+	commit(t, s, founded())
+	room, next := s.Room(), uint64(2)
+	if room <= 0 || room > 4<<20 {
+		t.Fatalf("room for %d bytes of 4 MiB", room)
+	}
+	var err error
+	for ; next < 100 && err == nil; next++ {
+		err = s.Commit(&protocol.Write{Entries: batches(next, 1, 1, 256<<10)})
+	}
+	if !errors.Is(err, ErrDiskFull) || s.Room() >= room/2 || s.Size() > 5<<20 {
+		t.Fatalf("%v with room for %d bytes in %d", err, s.Room(), s.Size())
+	}
+	// What makes room must still go through, and then there is room again.
+	last := s.Last()
+	var dead []uint64
+	for index := uint64(2); index < last; index++ {
+		dead = append(dead, index)
+	}
+	commit(t, s, checkpointAt(last, dead))
+	commit(t, s, &protocol.Write{Entries: batches(last+1, 1, 1, 256<<10)})
+	if err := s.Verify(1, last+2); err != nil {
+		t.Fatal(err)
+	}
+}
