@@ -6,11 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 )
 
 // program is the path of the binary under test, built once.
 var program string
+
+// targetVariable is the environment variable that chooses what is tested.
+const targetVariable = "HOLDFAST_TEST_TARGET"
 
 // underTest is what the binary is: Holdfast, or nats-server for comparison.
 var underTest target
@@ -35,14 +40,14 @@ func parallelGiven() bool {
 
 // run builds the binary into a folder that goes away with the tests.
 func run(m *testing.M) int {
-	name := os.Getenv("HOLDFAST_TEST_TARGET")
+	name := os.Getenv(targetVariable)
 	switch name {
 	case "", "holdfast":
 		underTest = holdfast{}
 	case "nats-server":
 		underTest = natsServer{}
 	default:
-		fmt.Fprintf(os.Stderr, "HOLDFAST_TEST_TARGET=%s: want holdfast or nats-server\n", name)
+		fmt.Fprintf(os.Stderr, "%s=%s: want holdfast or nats-server\n", targetVariable, name)
 		return 2
 	}
 	folder, err := os.MkdirTemp("", "holdfast-integration-")
@@ -65,6 +70,19 @@ func run(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// noteInputs looks at what the binary was made of. The go command keeps the
+// result of a test for as long as the files and variables that the test looked
+// at are the same, and it does not see into TestMain.
+var noteInputs = sync.OnceFunc(func() {
+	os.Getenv(targetVariable)
+	filepath.WalkDir("..", func(path string, entry os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			os.Stat(path)
+		}
+		return nil
+	})
+})
 
 // requireHoldfast leaves a test out when JetStream stands in for Holdfast.
 func requireHoldfast(t *testing.T) {

@@ -59,6 +59,7 @@ var launcher = sync.OnceValue(func() chan<- func() {
 // launch starts the binary, logging to the end of a file, as the given user or
 // as the one that runs the tests (nil). It dies with the tests.
 func launch(folder, log string, user *syscall.Credential, args ...string) (*process, error) {
+	noteInputs()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err

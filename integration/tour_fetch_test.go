@@ -96,7 +96,7 @@ func fetchHeartbeats(c *client) {
 	s := c.create(jetstream.StreamConfig{})
 	consumer := c.consumer(s, jetstream.ConsumerConfig{Durable: "d"})
 	// nats.go fails this fetch when two heartbeats in a row are missing.
-	batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second), jetstream.FetchHeartbeat(300*time.Millisecond))
+	batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(3*time.Second), jetstream.FetchHeartbeat(700*time.Millisecond))
 	c.drain(batch, err, 0)
 }
 
