@@ -32,6 +32,9 @@ const (
 	lostAndFoundName = "lost+found" // of the file system, when the folder is a mount point
 )
 
+// maxNameBytes bounds the names of an Owner.
+const maxNameBytes = 255
+
 // Owner is who a store folder belongs to.
 type Owner struct {
 	Cluster string
@@ -75,6 +78,9 @@ func OpenDir(path string, owner Owner, opt Options) (*Dir, error) {
 	}
 	if opt.Random == nil {
 		opt.Random = systemRandom
+	}
+	if len(owner.Cluster) > maxNameBytes || len(owner.Member) > maxNameBytes {
+		return nil, fmt.Errorf("open store folder %s: a name of more than %d bytes", path, maxNameBytes)
 	}
 	d := &Dir{path: path, owner: owner, opt: opt}
 	if _, err := d.inspect(); err != nil {

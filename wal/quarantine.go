@@ -46,8 +46,12 @@ func (d *Dir) Quarantine(reason string) (path string, err error) {
 	return path, nil
 }
 
+// maxReasonBytes keeps notes well within maxTextFileBytes, however they are quoted.
+const maxReasonBytes = 2000
+
 // currentNote describes the current store.
 func (d *Dir) currentNote(reason string) note {
+	reason = reason[:min(len(reason), maxReasonBytes)]
 	return note{serial: d.pointer.serial, identity: d.pointer.identity, reason: reason, time: d.opt.Now()}
 }
 
