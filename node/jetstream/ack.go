@@ -85,12 +85,12 @@ func (d *Door) handleAck(m *Message) {
 	}
 	c := d.byName[string(a.key)]
 	if c == nil || c.config().AckPolicy == server.AckNone {
-		d.counts.StaleAcks++
+		d.dropStale(m)
 		d.sendNoResponders(m.Reply, m.Subject)
 		return
 	}
 	if stored, ok := c.machine.Stream().Message(a.streamSeq); ok && stored.Stamp != a.stamp {
-		d.counts.StaleAcks++
+		d.dropStale(m)
 		return
 	}
 	d.counts.Acks++
@@ -123,6 +123,11 @@ func (d *Door) handleAck(m *Message) {
 		d.adviseNak(c, &a)
 	}
 	d.addAck(c, ack, m.Reply)
+}
+
+func (d *Door) dropStale(m *Message) {
+	d.counts.StaleAcks++
+	d.staleAck = append(d.staleAck[:0], m.Subject...)
 }
 
 // parseNakDelay reads the delay that may follow -NAK: a duration, or an object

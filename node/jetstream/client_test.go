@@ -1,6 +1,7 @@
 package jetstream_test
 
 import (
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func (n *soloNode) settle() bool {
 // connect starts a server with a door behind it and returns a client.
 func connect(t testing.TB) *nats.Conn {
 	chunks := make(chan *bus.Chunk, 10_000)
-	link, err := bus.Listen(bus.Options{LeafCluster: "test", Handler: func(c *bus.Chunk) { chunks <- c }, Refuse: door.RefuseBusy[bus.Message]})
+	link, err := bus.Listen(bus.Options{LeafCluster: "test", Handler: func(c *bus.Chunk) { chunks <- c }, Refuse: door.RefuseBusy[bus.Message], Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,9 @@ func (d *Door) advance(c *consumer, now int64) {
 	}
 	stamp := d.nextStamp(now)
 	if c.machine.Ready(stamp) == 0 {
-		d.expirePulls(c, now, !c.full())
+		if c.pulls.noWaits > 0 {
+			d.expirePulls(c, now, !c.full())
+		}
 		d.giveUp(c, now)
 		return
 	}
@@ -312,7 +314,9 @@ func (d *Door) takeTurn(c *consumer, target *pull, size int) *pull {
 	}
 }
 
-// giveBack returns a message that was handed out but has nobody to go to.
+// giveBack returns a message that was handed out but has nobody to go to. A
+// consumer without acks cannot take it back: its deliveries are made at most
+// once.
 func (d *Door) giveBack(c *consumer, delivery *machine.Delivery) {
 	if c.config().AckPolicy == server.AckNone {
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"math/rand/v2"
+	"time"
 
 	"holdfast/node/machine"
 )
@@ -87,6 +88,10 @@ type Door struct {
 	address []byte // subject being built
 	raw     []byte // stored bytes being sent
 	burst   uint64 // counts bursts of deliveries, see pull.checked
+
+	staleAck    []byte // subject of the last stale ack
+	staleLogged uint64 // Counters.StaleAcks when they were last logged
+	staleNext   int64  // not logged again before
 }
 
 // Counters tell what the door did since the process started.
@@ -95,6 +100,7 @@ type Counters struct {
 	Publishes, Refused      uint64 // Refused: answered with an error
 	Delivered, Acks         uint64
 	StaleAcks               uint64 // acks that named a gone stream, consumer or message
+	Stale                   uint64 // commands that named what was gone when they were applied
 	ReadErrors              uint64 // payloads that could not be read
 	Oversized               uint64 // answers too large to be sent
 	Dropped                 uint64 // messages dropped because the node could not take them
@@ -188,6 +194,7 @@ func (d *Door) Handover() {
 		return
 	}
 	d.proposeAll()
+	d.startBarrier()
 	d.role = handingOver
 }
 
@@ -199,6 +206,7 @@ func (d *Door) Yield() {
 		return
 	}
 	d.role = yielding
+	d.holdReads()
 	d.releasePulls(statusLeadershipChange)
 	for _, prefix := range prefixes {
 		d.bus.Yield(prefix+">", queueGroup)
@@ -228,7 +236,10 @@ func (d *Door) leave(status string) {
 		d.bus.Unsubscribe(subject, queueGroup)
 	}
 	d.releasePulls(status)
-	d.forward()
+	if d.role != leading {
+		d.holdReads()
+		d.forward()
+	}
 	d.role = following
 	d.forget()
 }
@@ -294,6 +305,7 @@ func (d *Door) Tick(now int64) {
 		return
 	}
 	d.runDeadlines(now)
+	d.logStale(now)
 	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
 		for _, c := range d.stalled {
 			c.isStalled = false
@@ -304,4 +316,13 @@ func (d *Door) Tick(now int64) {
 	if due := d.machine.NextExpiry(); due != 0 && due <= d.nextStamp(now) && d.batches.idle() {
 		d.batches.tick = true
 	}
+}
+
+// logStale tells of the stale acks since the last time, at most once a second.
+func (d *Door) logStale(now int64) {
+	if d.counts.StaleAcks == d.staleLogged || now < d.staleNext {
+		return
+	}
+	d.logger.Warn("acknowledgements dropped: what they name is gone", "count", d.counts.StaleAcks-d.staleLogged, "last", string(d.staleAck))
+	d.staleLogged, d.staleNext = d.counts.StaleAcks, now+int64(time.Second)
 }

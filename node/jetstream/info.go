@@ -10,7 +10,7 @@ import (
 	"holdfast/node/machine"
 )
 
-// streamInfo describes a stream the way info responses do.
+// describeStream describes a stream the way info responses do.
 func (d *Door) describeStream(s *machine.Stream) *server.StreamInfo {
 	config := *s.Config()
 	config.Metadata = withVersion(config.Metadata)

@@ -121,6 +121,24 @@ func TestReadsShareABarrier(t *testing.T) {
 	}
 }
 
+func TestHandoverForwardsReads(t *testing.T) {
+	f := withWork(t, 1)
+	f.send(apiPrefix+"STREAM.INFO.ORDERS", "first", "", "")
+	f.door.Handover()
+	f.send(apiPrefix+"STREAM.INFO.ORDERS", "second", "", "")
+	f.door.Barriered(f.node.barriers[0], false)
+	f.node.barriers = nil
+	f.door.Yield()
+	f.door.Flush()
+	if len(f.node.forward) != 2 || string(f.node.forward[0].Reply) != "second" || string(f.node.forward[1].Reply) != "first" {
+		t.Errorf("forwarded %q", f.node.forward)
+	}
+	f.door.Follow()
+	if len(f.bus.sent) != 0 {
+		t.Errorf("answered %q", f.bus.sent)
+	}
+}
+
 func TestReadsNeedTheLead(t *testing.T) {
 	f := withWork(t, 1)
 	inbox := f.inbox()

@@ -34,6 +34,7 @@ type pull struct {
 type pullQueue struct {
 	head, tail *pull
 	len        int
+	noWaits    int   // of them, those that end when there is nothing left
 	swept      int64 // when requests were last checked because the queue was full
 }
 
@@ -47,6 +48,9 @@ func (q *pullQueue) add(p *pull) {
 	q.tail = p
 	p.queued = true
 	q.len++
+	if p.noWait {
+		q.noWaits++
+	}
 }
 
 func (q *pullQueue) remove(p *pull) {
@@ -63,6 +67,9 @@ func (q *pullQueue) remove(p *pull) {
 	p.next, p.previous = nil, nil
 	p.queued = false
 	q.len--
+	if p.noWait {
+		q.noWaits--
+	}
 }
 
 // pullRequest is what a client asks for.

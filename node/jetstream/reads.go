@@ -38,10 +38,15 @@ func (d *Door) startBarrier() {
 
 // Barriered ends a barrier. With ok, everything committed before it was asked
 // for has been applied, and this node led at some moment since; without, the
-// requests that wait for it are answered that the cluster is not available.
+// requests that wait for it are answered that the cluster is not available, or
+// kept for the next leader during a hand-over.
 func (d *Door) Barriered(context uint64, ok bool) {
 	r := &d.reads
 	if !r.underWay || context != r.context {
+		return
+	}
+	if !ok && d.role != leading {
+		d.holdReads()
 		return
 	}
 	r.underWay = false
@@ -59,4 +64,14 @@ func (d *Door) Barriered(context uint64, ok bool) {
 	if r.current == nil {
 		r.current = requests[:0]
 	}
+}
+
+// holdReads keeps the requests that wait for a barrier, for the next leader.
+func (d *Door) holdReads() {
+	for _, waiting := range [][]*request{d.reads.current, d.reads.next} {
+		for _, r := range waiting {
+			d.held = append(d.held, Message{Subject: []byte(r.subject), Reply: r.reply, Header: r.header, Payload: r.payload})
+		}
+	}
+	d.reads.reset()
 }

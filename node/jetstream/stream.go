@@ -117,7 +117,7 @@ func (d *Door) observe(e *machine.Event) {
 	case machine.EventConsumerDeleted:
 		d.closeConsumer(e.Consumer)
 	case machine.EventStale:
-		d.counts.StaleAcks += uint64(e.Count)
+		d.counts.Stale += uint64(e.Count)
 		d.logger.Warn("stale reference dropped", "what", e.Text, "count", e.Count)
 	}
 	d.advise(e)
