@@ -31,6 +31,30 @@
 // what it knows, and asked for again every RetryTicks, so messages and proposals
 // may be lost, repeated and reordered.
 //
+// Three points where the rules leave room, and how it is filled:
+//
+//   - A store remembers all its grants, not only the last. Otherwise a founder
+//     that holds the lineage of an earlier grant, and whose attempt comes to
+//     nothing, would take from its granters the right to leave for what they
+//     granted before, and they would wait for an operator without need.
+//   - A fresh store has promised nothing, not even the epoch that began its
+//     lineage. What must not reach it are requests that were made for its
+//     predecessor; these pin another store ID and are refused.
+//   - A store that lags behind what its leader keeps may take a copy and keep its
+//     identity (PurposeCatchUp). That is Raft's snapshot installation, not
+//     joining: the copy is committed, and at least as up to date as the log that
+//     it replaces by (last term, last index), so it has every entry that the
+//     store ever helped to commit.
+//
+// What an override can do: an operator who wrongly names members absent makes a
+// second live lineage, and so may an attempt that is in flight at such a member
+// and gets its last grant afterwards. Nothing is lost. A lineage acknowledges
+// only what a majority of M stores, a member's store is in one lineage at a
+// time, and a store leaves a lineage only for one that has all of its log or
+// that it granted itself; so two lineages do not acknowledge side by side, and
+// what one has acknowledged stays on a store until an operator gives that up.
+// Both leaders raise an alarm, neither bumps, and they wait for a discard.
+//
 // What the package is made of: Status is what a member remembers, electable.go
 // tells who could win an election, found.go and promise.go are the two sides of
 // a founding (P5), join.go is the side that stages a copy (P4), lead.go is what

@@ -116,19 +116,11 @@ func (c *cluster) order(name string, without ...string) error {
 	return err
 }
 
-func (c *cluster) failure(seed uint64, what string) {
-	c.t.Helper()
-	story := c.story
-	if len(story) > 120 {
-		story = story[len(story)-120:]
-	}
-	c.t.Fatalf("seed %d: %s\n%s", seed, what, strings.Join(story, "\n"))
-}
-
-func randomRun(t *testing.T, seed uint64, members, steps int, operators bool) {
+// randomRun returns what broke, with the story that led to it, or "".
+func randomRun(t *testing.T, seed uint64, members, steps int, operators bool, off switches) string {
 	names := []string{"a", "b", "c", "d", "e"}[:members]
 	c := newCluster(t, seed, names...)
-	c.proceed = true
+	c.proceed, c.off = true, off
 	for _, name := range names {
 		c.restart(name)
 	}
@@ -139,9 +131,11 @@ func randomRun(t *testing.T, seed uint64, members, steps int, operators bool) {
 		if len(c.net) > 300 {
 			c.net = c.net[100:]
 		}
-		c.judge.silence()
+		if c.random.IntN(25) == 0 {
+			c.judge.silence()
+		}
 		if len(c.judge.faults) > 0 {
-			c.failure(seed, fmt.Sprint(c.judge.faults))
+			return c.failure(seed, fmt.Sprint(c.judge.faults))
 		}
 	}
 	why := c.recover()
@@ -149,12 +143,18 @@ func randomRun(t *testing.T, seed uint64, members, steps int, operators bool) {
 		c.discardRivals()
 		why = c.settleDown()
 	}
-	if why != "" {
-		c.failure(seed, "does not recover: "+why)
+	switch {
+	case why != "":
+		return c.failure(seed, "does not recover: "+why)
+	case len(c.judge.faults) > 0:
+		return c.failure(seed, fmt.Sprint(c.judge.faults))
 	}
-	if len(c.judge.faults) > 0 {
-		c.failure(seed, fmt.Sprint(c.judge.faults))
-	}
+	return ""
+}
+
+func (c *cluster) failure(seed uint64, what string) string {
+	story := c.story[max(0, len(c.story)-120):]
+	return fmt.Sprintf("%d members, seed %d: %s\n%s", len(c.names), seed, what, strings.Join(story, "\n"))
 }
 
 // discardRivals is an operator who keeps the lineage with the most voters and
@@ -178,25 +178,50 @@ func (c *cluster) discardRivals() {
 	}
 }
 
+// randomRuns reports the first seed that breaks something.
+func randomRuns(t *testing.T, first, count uint64, members, steps int, operators bool) {
+	t.Helper()
+	for seed := first; seed < first+count; seed++ {
+		if broken := randomRun(t, seed, members, steps, operators, switches{}); broken != "" {
+			t.Fatal(broken)
+		}
+	}
+}
+
 // TestRandomSchedules runs clusters through loss, duplication, reordering,
 // crashes, restarts, partitions and wipes, and judges every step; then faults
-// stop, and one lineage with every member must form in time.
+// stop, and one lineage with every member must form in recoveryTicks.
 func TestRandomSchedules(t *testing.T) {
-	for seed := range uint64(300) {
-		randomRun(t, seed, 3, 1500, false)
-	}
-	for seed := range uint64(60) {
-		randomRun(t, 1000+seed, 5, 2000, false)
-	}
-	for seed := range uint64(40) {
-		randomRun(t, 2000+seed, 1+int(seed%2), 600, false)
-	}
+	randomRuns(t, 0, 300, 3, 1500, false)
+	randomRuns(t, 1000, 60, 5, 2000, false)
+	randomRuns(t, 2000, 20, 1, 600, false)
+	randomRuns(t, 2100, 20, 2, 600, false)
 }
 
 // TestRandomOverrides adds operators who name members absent at random, rightly
 // and wrongly, and who discard in the end.
 func TestRandomOverrides(t *testing.T) {
-	for seed := range uint64(150) {
-		randomRun(t, 3000+seed, 3, 1500, true)
+	randomRuns(t, 3000, 150, 3, 1500, true)
+}
+
+// TestRandomSchedulesCanFail: without these clauses they do. The others need
+// schedules that chance does not find so soon.
+func TestRandomSchedulesCanFail(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		off       switches
+		operators bool
+	}{
+		{"every member", switches{everyMember: true}, false},
+		{"holders stay", switches{holderStays: true}, false},
+		{"leave rule", switches{leaveRule: true}, true},
+	} {
+		broken := false
+		for seed := uint64(0); seed < 200 && !broken; seed++ {
+			broken = randomRun(t, seed, 3, 1500, test.operators, test.off) != ""
+		}
+		if !broken {
+			t.Errorf("%s: nothing breaks", test.name)
+		}
 	}
 }
