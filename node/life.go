@@ -130,7 +130,7 @@ func (l *life) open() (err error) {
 	}
 	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: n.link, Node: l, Logger: n.logger, MaxPayload: n.link.MaxPayload()})
 	l.checkpoints.reset(meta.CheckpointIndex)
-	l.writer = startWriter(l.store, func(id uint64, err error) {
+	l.writer = startWriter(l.store, n.logger, func(id uint64, err error) {
 		n.mail.update(func(next *mail) { next.written = append(next.written, written{l, id, err}) })
 	})
 	l.announce()

@@ -1,9 +1,13 @@
 package node
 
 import (
+	"errors"
+	"log/slog"
 	"sync"
+	"time"
 
 	"holdfast/protocol"
+	"holdfast/wal"
 )
 
 // committer makes writes durable: all of them in one transaction, in order.
@@ -15,10 +19,12 @@ type committer interface {
 // for it. Everything that is queued while one transaction runs goes into the
 // next one together: the disk's own latency sets the size of the group.
 type writer struct {
-	store committer
-	done  func(id uint64, err error) // called from the writer's goroutine
-	queue queue[queuedWrite]
-	ended chan struct{}
+	store    committer
+	done     func(id uint64, err error) // called from the writer's goroutine
+	logger   *slog.Logger
+	queue    queue[queuedWrite]
+	stopping chan struct{} // closed by stop
+	ended    chan struct{}
 }
 
 type queuedWrite struct {
@@ -26,10 +32,13 @@ type queuedWrite struct {
 	write *protocol.Write
 }
 
+// fullDiskPause is how long a full disk is left alone before the next try.
+const fullDiskPause = 200 * time.Millisecond
+
 // startWriter starts a writer over store. done is told the ID of the last write
 // that became durable, or the first error, after which nothing more is written.
-func startWriter(store committer, done func(id uint64, err error)) *writer {
-	w := &writer{store: store, done: done, ended: make(chan struct{})}
+func startWriter(store committer, logger *slog.Logger, done func(id uint64, err error)) *writer {
+	w := &writer{store: store, done: done, logger: logger, stopping: make(chan struct{}), ended: make(chan struct{})}
 	w.queue.init()
 	go w.run()
 	return w
@@ -42,6 +51,7 @@ func (w *writer) put(id uint64, write *protocol.Write) {
 
 // stop waits until everything that was queued is written.
 func (w *writer) stop() {
+	close(w.stopping)
 	w.queue.close()
 	<-w.ended
 }
@@ -59,12 +69,44 @@ func (w *writer) run() {
 		for _, queued := range batch {
 			writes = append(writes, queued.write)
 		}
-		err := w.store.Commit(writes...)
+		err := w.commit(writes)
 		w.done(batch[len(batch)-1].id, err)
 		clear(batch)
 		clear(writes)
 		if err != nil {
 			return
+		}
+	}
+}
+
+// commit makes the writes durable. A full disk is no failure: nothing was
+// written, the store is unharmed, and the same writes are tried again until
+// there is room or the writer is stopped. Meanwhile the node acknowledges
+// nothing.
+func (w *writer) commit(writes []*protocol.Write) error {
+	full := false
+	for {
+		err := w.store.Commit(writes...)
+		if !errors.Is(err, wal.ErrDiskFull) {
+			if full && err == nil {
+				w.logger.Info("there is room on the disk again")
+			}
+			return err
+		}
+		if !full {
+			full = true
+			w.logger.Error("no room on the disk: nothing is acknowledged until there is", "cause", err)
+		}
+		// A checkpoint frees room, and refers to nothing that is not durable.
+		for i, write := range writes {
+			if write.Checkpoint != nil && w.store.Commit(write) == nil {
+				writes[i] = &protocol.Write{}
+			}
+		}
+		select {
+		case <-w.stopping:
+			return err
+		case <-time.After(fullDiskPause):
 		}
 	}
 }

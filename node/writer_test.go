@@ -2,9 +2,12 @@ package node
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"testing"
 
 	"holdfast/protocol"
+	"holdfast/wal"
 )
 
 // slowStore holds every commit until it is told to go on.
@@ -21,7 +24,7 @@ func (s *slowStore) Commit(writes ...*protocol.Write) error {
 func TestWriterJoinsWhatIsQueuedWhileTheDiskIsBusy(t *testing.T) {
 	store := &slowStore{begun: make(chan int), proceed: make(chan error)}
 	done := make(chan uint64, 2)
-	w := startWriter(store, func(id uint64, err error) { done <- id })
+	w := startWriter(store, slog.New(slog.DiscardHandler), func(id uint64, err error) { done <- id })
 	w.put(1, &protocol.Write{})
 	if n := <-store.begun; n != 1 {
 		t.Fatalf("first commit has %d writes", n)
@@ -43,7 +46,7 @@ func TestWriterJoinsWhatIsQueuedWhileTheDiskIsBusy(t *testing.T) {
 func TestWriterWritesNothingAfterAFailure(t *testing.T) {
 	store := &slowStore{begun: make(chan int, 2), proceed: make(chan error, 2)}
 	failed := make(chan error, 2)
-	w := startWriter(store, func(_ uint64, err error) { failed <- err })
+	w := startWriter(store, slog.New(slog.DiscardHandler), func(_ uint64, err error) { failed <- err })
 	broken := errors.New("broken disk")
 	store.proceed <- broken
 	w.put(1, &protocol.Write{})
@@ -55,4 +58,38 @@ func TestWriterWritesNothingAfterAFailure(t *testing.T) {
 	if len(store.begun) != 1 {
 		t.Fatal("wrote again after the failure")
 	}
+}
+
+func TestWriterWaitsOutAFullDisk(t *testing.T) {
+	store := &slowStore{begun: make(chan int, 9), proceed: make(chan error, 9)}
+	done := make(chan error, 1)
+	w := startWriter(store, slog.New(slog.DiscardHandler), func(_ uint64, err error) { done <- err })
+	store.proceed <- fmt.Errorf("append: %w", wal.ErrDiskFull)
+	store.proceed <- wal.ErrDiskFull
+	store.proceed <- nil
+	w.put(1, &protocol.Write{})
+	if err := <-done; err != nil || len(store.begun) != 3 {
+		t.Fatalf("reported %v after %d tries, want success at the third", err, len(store.begun))
+	}
+	w.stop()
+}
+
+func TestWriterMakesRoomWithACheckpoint(t *testing.T) {
+	store := &slowStore{begun: make(chan int, 9), proceed: make(chan error, 9)}
+	done := make(chan error, 1)
+	w := startWriter(store, slog.New(slog.DiscardHandler), func(_ uint64, err error) { done <- err })
+	store.proceed <- wal.ErrDiskFull // both together
+	store.proceed <- nil             // the checkpoint alone
+	store.proceed <- nil             // the rest
+	w.queue.mu.Lock()                // both at once, so that they are taken together
+	w.queue.values = append(w.queue.values, queuedWrite{1, &protocol.Write{}}, queuedWrite{2, &protocol.Write{Checkpoint: &protocol.Checkpoint{}}})
+	w.queue.mu.Unlock()
+	w.queue.filled.Signal()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if together, alone := <-store.begun, <-store.begun; together != 2 || alone != 1 {
+		t.Fatalf("commits of %d and %d writes, want both and then the checkpoint alone", together, alone)
+	}
+	w.stop()
 }
