@@ -145,16 +145,13 @@ func (r *Replica) relearn(learners []protocol.Voter) {
 	wanted := make(map[protocol.Voter]bool, len(learners))
 	for _, v := range learners {
 		wanted[v] = true
-		if !r.learners[v] {
-			r.raft.AddLearner(v)
-		}
+		r.raft.AddLearner(v) // again after each election: a leader starts with none
 	}
 	for _, p := range r.raft.Progress() {
 		if p.Learner && !wanted[p.Voter] {
 			r.raft.RemoveLearner(p.Voter)
 		}
 	}
-	r.learners = wanted
 }
 
 // leave carries out what ends this replica's life over its store.

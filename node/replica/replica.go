@@ -66,8 +66,7 @@ type Replica struct {
 	counter uint64
 	local   mesh.Local
 
-	peers    map[string]peer // linked members
-	learners map[protocol.Voter]bool
+	peers map[string]peer // linked members
 
 	// pending are the writes handed out and not yet durable, oldest first.
 	pending []pendingWrite
@@ -88,14 +87,13 @@ type peer struct {
 // New returns a replica over an opened store.
 func New(options Options) (*Replica, error) {
 	r := &Replica{
-		options:  options,
-		history:  newHistory(options.State),
-		promise:  options.State.Promise,
-		granted:  slices.Clone(options.State.Granted),
-		hard:     options.State.HardState,
-		peers:    map[string]peer{},
-		learners: map[protocol.Voter]bool{},
-		counter:  options.State.Boot << counterBits,
+		options: options,
+		history: newHistory(options.State),
+		promise: options.State.Promise,
+		granted: slices.Clone(options.State.Granted),
+		hard:    options.State.HardState,
+		peers:   map[string]peer{},
+		counter: options.State.Boot << counterBits,
 	}
 	if !options.State.Identity.Lineage.Blank() {
 		if err := r.openLog(); err != nil {
