@@ -19,6 +19,8 @@ type node struct {
 	at     address
 	folder string // configuration, log, and the store below it
 	args   []string
+	// wrapper is a command that runs the binary as its arguments, or nothing.
+	wrapper []string
 
 	process *process // nil before the first start
 }
@@ -56,17 +58,17 @@ var launcher = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// launch starts the binary, logging to the end of a file, as the given user or
-// as the one that runs the tests (nil). It dies with the tests.
-func launch(folder, log string, user *syscall.Credential, args ...string) (*process, error) {
+// launch starts a command line, logging to the end of a file, as the given user
+// or as the one that runs the tests (nil). It dies with the tests.
+func launch(folder, log string, user *syscall.Credential, words ...string) (*process, error) {
 	noteInputs()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	fmt.Fprintf(out, "--- start at %s: %s\n", time.Now().Format("15:04:05.000"), strings.Join(args, " "))
-	command := exec.Command(program, args...)
+	fmt.Fprintf(out, "--- start at %s: %s\n", time.Now().Format("15:04:05.000"), strings.Join(words, " "))
+	command := exec.Command(words[0], words[1:]...)
 	command.Dir = folder
 	command.Env = append(os.Environ(), "HOME="+folder)
 	command.Stdout, command.Stderr = out, out
@@ -90,7 +92,7 @@ func (n *node) start(t testing.TB) {
 	if n.running() {
 		t.Fatalf("%s: already running", n.name)
 	}
-	p, err := launch(n.folder, n.log(), nil, n.args...)
+	p, err := launch(n.folder, n.log(), nil, slices.Concat(n.wrapper, []string{program}, n.args)...)
 	if err != nil {
 		t.Fatalf("start %s: %v", n.name, err)
 	}

@@ -32,7 +32,7 @@ func runToEnd(t *testing.T, user *syscall.Credential, args ...string) ending {
 	t.Helper()
 	folder := publicFolder(t)
 	log := filepath.Join(folder, "log")
-	p, err := launch(folder, log, user, args...)
+	p, err := launch(folder, log, user, append([]string{program}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
