@@ -1,7 +1,8 @@
 // Steady publishes ten messages a second through any node of a cluster, reads
 // each of them back, and says when that took long: something to look at while
 // you stop, kill and wipe nodes. It is an ordinary NATS client and knows nothing
-// of Holdfast.
+// of Holdfast. It publishes as anybody should who wants each message stored
+// once: under an ID, again and again until there is an answer.
 //
 //	go run ./examples/steady nats://127.0.0.1:4221,nats://127.0.0.1:4222
 package main
@@ -22,6 +23,7 @@ const (
 	stream = "STEADY"
 	pace   = 100 * time.Millisecond
 	slow   = 100 * time.Millisecond
+	answer = 500 * time.Millisecond // after which a publish is tried again
 )
 
 func main() {
@@ -52,6 +54,7 @@ func run(ctx context.Context, servers string) error {
 	if err != nil {
 		return fmt.Errorf("create stream: %w", err)
 	}
+	started := time.Now().UnixMilli()
 	ticks := time.NewTicker(pace)
 	defer ticks.Stop()
 	for count := 1; ; count++ {
@@ -61,7 +64,7 @@ func run(ctx context.Context, servers string) error {
 		case <-ticks.C:
 		}
 		began := time.Now()
-		ack, err := js.Publish(ctx, "steady.count", fmt.Appendf(nil, "message %d", count))
+		ack, err := publish(ctx, js, fmt.Sprintf("message %d of %d", count, started))
 		if err == nil {
 			_, err = s.GetMsg(ctx, ack.Sequence)
 		}
@@ -70,11 +73,24 @@ func run(ctx context.Context, servers string) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			log.Printf("message %d: %v after %v", count, err, took)
+			return fmt.Errorf("message %d is acknowledged but cannot be read: %w", count, err)
 		case took > slow:
 			log.Printf("message %d is stored as %d and read back, which took %v", count, ack.Sequence, took)
 		case count%50 == 0:
 			log.Printf("message %d is stored as %d and read back through %s", count, ack.Sequence, nc.ConnectedAddr())
 		}
+	}
+}
+
+// publish stores a message once, however often it has to be sent.
+func publish(ctx context.Context, js jetstream.JetStream, text string) (*jetstream.PubAck, error) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, answer)
+		ack, err := js.Publish(attempt, "steady.count", []byte(text), jetstream.WithMsgID(text))
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return ack, err
+		}
+		log.Printf("%s: %v, trying again", text, err)
 	}
 }
