@@ -115,7 +115,7 @@ func (l *life) open() (err error) {
 		Continue: n.config.ContinueWhenLost(),
 		State: replica.State{
 			Identity: meta.Identity, Boot: meta.Boot, HardState: meta.HardState,
-			Promise: meta.Promise, Replaced: meta.Replaced, Applied: meta.CheckpointIndex,
+			Promise: meta.Promise, Granted: meta.Granted, Replaced: meta.Replaced, Applied: meta.CheckpointIndex,
 			Configuration: meta.Configuration, Epoch: meta.Epoch, Foundings: meta.Foundings,
 			Landmarks: landmarks,
 		},

@@ -222,8 +222,10 @@ func (n *Node) nextLife() error {
 func (n *Node) activate(old *life, meta *wal.Meta) error {
 	activation := wal.Activation{Identity: old.activation.Identity, Reason: old.activation.Reason}
 	if old.activation.Keep {
-		activation.HardState, activation.Promise, activation.Boot = meta.HardState, meta.Promise, meta.Boot
-		activation.HardState.Commit, activation.HardState.Release = old.stagedLast, old.stagedLast
+		activation.HardState, activation.Promise, activation.Granted, activation.Boot = meta.HardState, meta.Promise, meta.Granted, meta.Boot
+		// What it knew to be released may lie beyond what the copy has applied.
+		activation.HardState.Commit = old.stagedLast
+		activation.HardState.Release = min(meta.HardState.Release, old.stagedLast)
 	}
 	store, err := n.dir.Activate(old.staged, activation)
 	if err != nil {

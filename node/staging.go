@@ -70,7 +70,10 @@ func (l *life) startExport(to string, session uint64) {
 
 func (l *life) export(to string, session uint64) {
 	logger := l.node.logger
-	export, err := l.store.Export()
+	status, _ := l.replica.Raft()
+	end := wal.Extent{Last: max(min(status.Commit, l.store.Last()), l.checkpoints.index)}
+	end.Configuration, end.Epoch, end.Foundings = l.replica.LogFacts(end.Last)
+	export, err := l.store.Export(end)
 	if err != nil {
 		l.checkpoints.held--
 		l.storeFailed(fmt.Errorf("read the store for a copy: %w", err))

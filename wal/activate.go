@@ -15,9 +15,10 @@ type Activation struct {
 	Identity  protocol.Identity // the lineage must be that of the copy
 	HardState protocol.HardState
 	Promise   protocol.Attempt
-	Boot      uint64 // of this process; it is not raised
-	Counter   uint64 // the last one that was told for this store ID; the store goes on above it
-	Reason    string // for the note of the store that is set aside
+	Granted   []protocol.Attempt // every attempt that this very store promised
+	Boot      uint64             // of this process; it is not raised
+	Counter   uint64             // the last one that was told for this store ID; the store goes on above it
+	Reason    string             // for the note of the store that is set aside
 }
 
 // NewStage begins a copy of another node's store beside the current one, which

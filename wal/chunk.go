@@ -29,7 +29,7 @@ const (
 	// checkpoint, fits.
 	MaxChunkBytes = 32 << 20
 
-	recordManifest = 1 // lineage, number of marks, checkpoint state
+	recordManifest = 1 // lineage, number of marks, checkpoint state, state at the end
 	recordMark     = 2 // key and value as in the store
 	recordPair     = 3 // length of the key, key, value as in the store
 	recordPiece    = 4 // key and bytes as in the store
@@ -86,23 +86,29 @@ func appendRecord(dst []byte, tag byte, parts ...[]byte) []byte {
 type manifestContent struct {
 	lineage    protocol.Lineage
 	marks      uint64
-	checkpoint checkpointRecord // without owner and replaced
+	checkpoint checkpointRecord // without owner, replaced and granted
+	end        Extent
 }
 
 func appendManifest(dst []byte, m *manifestContent) []byte {
 	dst = appendLineage(dst, m.lineage)
 	dst = binary.LittleEndian.AppendUint64(dst, m.marks)
-	return appendCheckpointState(dst, &m.checkpoint)
+	dst = appendCheckpointState(dst, &m.checkpoint)
+	dst = binary.LittleEndian.AppendUint64(dst, m.end.Last)
+	dst = binary.LittleEndian.AppendUint64(dst, m.end.Epoch)
+	dst = protocol.AppendConfiguration(dst, m.end.Configuration)
+	return appendFoundings(dst, m.end.Foundings)
 }
 
 func decodeManifest(content []byte) (manifestContent, error) {
 	r := protocol.Reader{Rest: content}
 	m := manifestContent{lineage: readLineage(&r), marks: r.Uint64()}
 	readCheckpointState(&r, &m.checkpoint)
+	m.end = Extent{Last: r.Uint64(), Epoch: r.Uint64(), Configuration: r.Configuration(), Foundings: readFoundings(&r)}
 	if err := r.Done("manifest"); err != nil {
 		return manifestContent{}, err
 	}
-	if m.lineage.Blank() || m.checkpoint.index == 0 || m.marks == 0 || m.marks > m.checkpoint.index {
+	if m.lineage.Blank() || m.end.Last == 0 || m.end.Last < m.checkpoint.index || m.marks == 0 || m.marks > m.end.Last {
 		return manifestContent{}, fmt.Errorf("decode manifest: %w", protocol.ErrMalformed)
 	}
 	return m, nil

@@ -83,9 +83,13 @@ func (c *change) write(w *protocol.Write) error {
 	}
 	if w.Promise != nil {
 		head.promise = *w.Promise
+		if *w.Promise != (protocol.Attempt{}) {
+			c.grant(*w.Promise)
+		}
 	}
 	if w.Identity != nil {
 		head.identity = *w.Identity
+		c.next.checkpoint.granted, c.newCheckpoint = nil, true // a fresh store has granted nothing
 		if !head.identity.Lineage.Blank() && !c.next.checkpoint.replaced.Blank() {
 			c.next.checkpoint.replaced = protocol.Lineage{}
 			c.newCheckpoint = true
@@ -95,6 +99,20 @@ func (c *change) write(w *protocol.Write) error {
 		return c.checkpoint(w.Checkpoint)
 	}
 	return nil
+}
+
+// grant remembers an attempt that the store promised. The list is copied:
+// readers of the old state keep theirs.
+func (c *change) grant(a protocol.Attempt) {
+	granted := c.next.checkpoint.granted
+	if slices.Contains(granted, a) {
+		return
+	}
+	if len(granted) == maxGranted {
+		granted = granted[1:]
+	}
+	c.next.checkpoint.granted = append(slices.Clip(granted), a)
+	c.newCheckpoint = true
 }
 
 // finish writes what is written once a commit, and adjusts the memory of which

@@ -34,7 +34,7 @@ func source(t testing.TB) *Store {
 // transfer copies a store into a stage; between is called after every chunk.
 func transfer(t testing.TB, s *Store, g *Stage, maxBytes int, between func()) Manifest {
 	t.Helper()
-	x, err := s.Export()
+	x, err := s.Export(toCheckpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestCopyIsTheCheckpointWhileEntriesAreCommitted(t *testing.T) {
 
 func TestCheckpointMeanwhileEndsTheExport(t *testing.T) {
 	s := source(t)
-	x, err := s.Export()
+	x, err := s.Export(toCheckpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,13 +170,22 @@ func TestCheckpointMeanwhileEndsTheExport(t *testing.T) {
 	}
 }
 
-func TestExportNeedsACheckpointOfTheLineage(t *testing.T) {
+// toCheckpoint is the extent of a copy that ends at the checkpoint.
+func toCheckpoint(s *Store) Extent {
+	m := s.Meta()
+	return Extent{Last: m.CheckpointIndex, Configuration: m.Configuration, Epoch: m.Epoch, Foundings: m.Foundings}
+}
+
+func TestExportNeedsTheFoundingOfTheLineage(t *testing.T) {
 	_, s := newStore(t)
-	if _, err := s.Export(); !errors.Is(err, ErrNoCheckpoint) {
+	if _, err := s.Export(Extent{}); !errors.Is(err, ErrNoFounding) {
 		t.Fatal(err)
 	}
 	commit(t, s, founded(), &protocol.Write{Entries: batches(2, 2, 1, 10)}, checkpointAt(2, nil))
-	if _, err := s.Export(); err != nil {
+	if _, err := s.Export(toCheckpoint(s)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Export(Extent{Last: 4}); !errors.Is(err, ErrNotPresent) {
 		t.Fatal(err)
 	}
 	later := protocol.Lineage{Epoch: 2, ID: 5}
@@ -184,15 +193,85 @@ func TestExportNeedsACheckpointOfTheLineage(t *testing.T) {
 		Identity: &protocol.Identity{Store: 8, Lineage: later},
 		Entries:  []protocol.Entry{{Index: 4, Term: 2, Lineage: later, Kind: protocol.KindFound}},
 	})
-	if _, err := s.Export(); !errors.Is(err, ErrNoCheckpoint) {
+	if _, err := s.Export(toCheckpoint(s)); !errors.Is(err, ErrNoFounding) {
 		t.Fatal(err)
 	}
+	if _, err := s.Export(Extent{Last: 4}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A founder's batches may wait for a majority of the members, so that its
+// checkpoint lies before its FOUND entry. The copy has to go beyond.
+func TestCopyGoesBeyondTheCheckpoint(t *testing.T) {
+	s := source(t)
+	end := toCheckpoint(s)
+	end.Last, end.Epoch = 21, 9
+	x, err := s.Export(end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := openDir(t, t.TempDir(), Options{})
+	g, err := d.NewStage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		var chunk []byte
+		if chunk, done, err = x.Next(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := g.Finish()
+	if err != nil || m.Last != 21 || m.Applied != 16 || m.Epoch != 9 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	copied, err := d.Activate(g, Activation{Identity: protocol.Identity{Store: 77, Lineage: m.Lineage}, Boot: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	meta := copied.Meta()
+	if copied.Last() != 21 || meta.CheckpointIndex != 16 || meta.HardState.Commit != 21 || meta.HardState.Release != 16 {
+		t.Fatalf("last %d, %+v", copied.Last(), meta)
+	}
+	want, err := s.Entries(13, 22, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := copied.Entries(13, 22, 1<<20)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("entries differ: %v", err)
+	}
+}
+
+func TestStoreRemembersEveryAttemptItPromisedUntilItIsAnother(t *testing.T) {
+	d := openDir(t, t.TempDir(), Options{})
+	s := openStoreIn(t, d)
+	first, second := protocol.Attempt{Epoch: 3, ID: 30}, protocol.Attempt{Epoch: 5, ID: 50}
+	commit(t, s, &protocol.Write{Promise: &first}, &protocol.Write{Promise: &second})
+	commit(t, s, &protocol.Write{Promise: &second})
+	s.Close()
+	s = openStoreIn(t, d)
+	if got := s.Meta().Granted; !slices.Equal(got, []protocol.Attempt{first, second}) {
+		t.Fatalf("granted %v", got)
+	}
+	w := founded()
+	w.Promise = &protocol.Attempt{}
+	commit(t, s, w)
+	if m := s.Meta(); len(m.Granted) != 0 || m.Promise != (protocol.Attempt{}) {
+		t.Fatalf("a fresh store has granted nothing: %+v", m)
+	}
+	s.Close()
 }
 
 // chunksOf is a whole export.
 func chunksOf(t testing.TB, s *Store, maxBytes int) [][]byte {
 	t.Helper()
-	x, err := s.Export()
+	x, err := s.Export(toCheckpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}

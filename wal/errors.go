@@ -32,9 +32,9 @@ var (
 	// ErrNotPresent: the log does not hold this entry (any more), or the entry
 	// has no such bytes.
 	ErrNotPresent = errors.New("not present")
-	// ErrNoCheckpoint: the checkpoint does not yet contain the founding of the
-	// lineage, so a copy of it would not belong to that lineage.
-	ErrNoCheckpoint = errors.New("no checkpoint of this lineage yet")
+	// ErrNoFounding: the founding of the lineage is not among the entries that a
+	// copy would have, so the copy would not belong to that lineage.
+	ErrNoFounding = errors.New("no founding of this lineage there yet")
 	// ErrCheckpointMoved: a checkpoint was made while it was being read; start
 	// again.
 	ErrCheckpointMoved = errors.New("a newer checkpoint was made")

@@ -3,6 +3,8 @@ package wal
 import (
 	"encoding/binary"
 	"fmt"
+
+	"holdfast/protocol"
 )
 
 const (
@@ -10,9 +12,19 @@ const (
 	largestChunk  = 8 << 20
 )
 
+// Extent says where a copy ends, and what the log says up to there.
+type Extent struct {
+	// Last is the index of the copy's last entry: committed in the sense of Raft,
+	// durable here, and not below the checkpoint.
+	Last          uint64
+	Configuration protocol.Configuration
+	Epoch         uint64
+	Foundings     []protocol.Founding
+}
+
 // Export reads the checkpoint of a store, with all entries at or below it that
-// are there, for a node that joins. New entries may be committed meanwhile; a
-// checkpoint may not.
+// are there and those above it up to the end of the copy, for a node that joins.
+// New entries may be committed meanwhile; a checkpoint may not.
 type Export struct {
 	store    *Store
 	sequence uint32
@@ -29,24 +41,27 @@ type Export struct {
 
 type markBytes struct{ key, value []byte }
 
-// Export begins a copy. ErrNoCheckpoint: the owner must make a checkpoint that
-// contains the founding of the store's lineage first.
-func (s *Store) Export() (*Export, error) {
+// Export begins a copy up to end. ErrNoFounding: the entries up to there do not
+// contain the founding of the store's lineage, so that the copy would not belong
+// to it.
+func (s *Store) Export(end Extent) (*Export, error) {
 	st := s.states.Load().durable
 	checkpoint := &st.checkpoint
-	mark, ok := st.mark(checkpoint.index)
-	if !ok || checkpoint.index == 0 || mark.Lineage != st.head.identity.Lineage {
-		return nil, fmt.Errorf("export %s: %w", s.path, ErrNoCheckpoint)
+	if end.Last < checkpoint.index || end.Last > st.head.last {
+		return nil, fmt.Errorf("export %s up to %d, with a checkpoint at %d and the last entry %d: %w", s.path, end.Last, checkpoint.index, st.head.last, ErrNotPresent)
+	}
+	if mark, ok := st.mark(end.Last); !ok || end.Last == 0 || mark.Lineage != st.head.identity.Lineage {
+		return nil, fmt.Errorf("export %s: %w", s.path, ErrNoFounding)
 	}
 	x := &Export{
 		store:  s,
 		tag:    recordManifest,
 		pairs:  pairWalk{store: s, checkpoints: st.checkpoints},
-		pieces: pieceWalk{store: s, checkpoints: st.checkpoints, index: 1, to: checkpoint.index},
+		pieces: pieceWalk{store: s, checkpoints: st.checkpoints, index: 1, to: end.Last},
 		total:  int64(st.head.log.bytes + st.head.pairs.bytes),
 	}
 	for _, m := range st.marks {
-		if m.Index > checkpoint.index {
+		if m.Index > end.Last {
 			break
 		}
 		value := appendMarkValue(nil, m)
@@ -57,6 +72,7 @@ func (s *Store) Export() (*Export, error) {
 		lineage:    st.head.identity.Lineage,
 		marks:      uint64(len(x.marks)),
 		checkpoint: *checkpoint,
+		end:        end,
 	}
 	return x, nil
 }

@@ -103,7 +103,7 @@ func (in *intake) mark(content []byte, to sink) error {
 	switch {
 	case n == 0 && m.Index != 1,
 		n > 0 && m.Index <= in.marks[n-1].Index,
-		m.Index > in.manifest.checkpoint.index,
+		m.Index > in.manifest.end.Last,
 		in.described():
 		return fmt.Errorf("%w: mark at %d out of place", errChunk, m.Index)
 	}
@@ -182,7 +182,7 @@ func (in *intake) begin(k pieceKey) error {
 	switch mark, ok := findMark(in.marks, k.index); {
 	case in.entry.index > 0 && in.nextPiece != pieces(in.entry.header.size):
 		return fmt.Errorf("entry %d is not complete", in.entry.index)
-	case k.index <= in.entry.index || k.index > checkpoint.index:
+	case k.index <= in.entry.index || k.index > in.manifest.end.Last:
 		return errors.New("out of order")
 	case k.index > checkpoint.horizon && k.index != in.whole+1:
 		return fmt.Errorf("entry %d is missing", in.whole+1)
@@ -203,7 +203,7 @@ func (in *intake) end(content []byte) error {
 		return err
 	case in.entry.index > 0 && in.nextPiece != pieces(in.entry.header.size):
 		return fmt.Errorf("%w: entry %d is not complete", errChunk, in.entry.index)
-	case in.whole != in.manifest.checkpoint.index:
+	case in.whole != in.manifest.end.Last:
 		return fmt.Errorf("%w: entry %d is missing", errChunk, in.whole+1)
 	case sent != in.totals:
 		return fmt.Errorf("%w: it does not add up to what was sent", errChunk)

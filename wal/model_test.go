@@ -40,9 +40,13 @@ func (m *model) apply(w *protocol.Write) {
 	}
 	if w.Promise != nil {
 		m.meta.Promise = *w.Promise
+		if *w.Promise != (protocol.Attempt{}) && !slices.Contains(m.meta.Granted, *w.Promise) {
+			m.meta.Granted = append(slices.Clone(m.meta.Granted), *w.Promise)
+		}
 	}
 	if w.Identity != nil {
 		m.meta.Identity = *w.Identity
+		m.meta.Granted = nil
 	}
 	if c := w.Checkpoint; c != nil {
 		for _, pair := range c.Puts {

@@ -34,6 +34,7 @@ type head struct {
 type checkpointRecord struct {
 	owner         Owner
 	replaced      protocol.Lineage
+	granted       []protocol.Attempt // every attempt that the store promised (rule P4)
 	index         uint64
 	horizon       uint64 // horizon <= index
 	configuration protocol.Configuration
@@ -134,6 +135,7 @@ func appendCheckpointRecord(dst []byte, c *checkpointRecord) []byte {
 	dst = appendString(dst, c.owner.Cluster)
 	dst = appendString(dst, c.owner.Member)
 	dst = appendLineage(dst, c.replaced)
+	dst = appendGranted(dst, c.granted)
 	dst = appendCheckpointState(dst, c)
 	return appendSum(dst, checkpointKey)
 }
@@ -147,6 +149,7 @@ func decodeCheckpointRecord(record []byte) (checkpointRecord, error) {
 	c.owner.Cluster = readString(&r)
 	c.owner.Member = readString(&r)
 	c.replaced = readLineage(&r)
+	c.granted = readGranted(&r)
 	readCheckpointState(&r, &c)
 	return c, r.Done("checkpoint record")
 }
@@ -157,8 +160,12 @@ func appendCheckpointState(dst []byte, c *checkpointRecord) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
 	dst = protocol.AppendConfiguration(dst, c.configuration)
-	dst = binary.AppendUvarint(dst, uint64(len(c.foundings)))
-	for _, f := range c.foundings {
+	return appendFoundings(dst, c.foundings)
+}
+
+func appendFoundings(dst []byte, foundings []protocol.Founding) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(foundings)))
+	for _, f := range foundings {
 		dst = binary.LittleEndian.AppendUint64(dst, f.Index)
 		dst = protocol.AppendFounding(dst, f)
 	}
@@ -168,11 +175,18 @@ func appendCheckpointState(dst []byte, c *checkpointRecord) []byte {
 func readCheckpointState(r *protocol.Reader, c *checkpointRecord) {
 	c.index, c.horizon, c.epoch, c.stamp = r.Uint64(), r.Uint64(), r.Uint64(), int64(r.Uint64())
 	c.configuration = r.Configuration()
+	c.foundings = readFoundings(r)
+	if c.horizon > c.index {
+		r.Fail()
+	}
+}
+
+func readFoundings(r *protocol.Reader) (foundings []protocol.Founding) {
 	const smallestFounding = 8 + 8 + 8 + 1 + 8
 	count := r.Uvarint()
-	if count > uint64(len(r.Rest)/smallestFounding) || c.horizon > c.index {
+	if count > uint64(len(r.Rest)/smallestFounding) {
 		r.Fail()
-		return
+		return nil
 	}
 	for range count {
 		var f protocol.Founding
@@ -180,8 +194,34 @@ func readCheckpointState(r *protocol.Reader, c *checkpointRecord) {
 		f.Attempt.Epoch = r.Uint64()
 		f.Attempt.ID = protocol.AttemptID(r.Uint64())
 		f.Voter = r.Voter()
-		c.foundings = append(c.foundings, f)
+		foundings = append(foundings, f)
 	}
+	return foundings
+}
+
+// maxGranted bounds the attempts that a store remembers; the oldest are given
+// up first. A grant that is forgotten costs an operator's word, never data.
+const maxGranted = 1024
+
+func appendGranted(dst []byte, granted []protocol.Attempt) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(granted)))
+	for _, a := range granted {
+		dst = binary.LittleEndian.AppendUint64(dst, a.Epoch)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(a.ID))
+	}
+	return dst
+}
+
+func readGranted(r *protocol.Reader) (granted []protocol.Attempt) {
+	count := r.Uvarint()
+	if count > maxGranted || count > uint64(len(r.Rest)/16) {
+		r.Fail()
+		return nil
+	}
+	for range count {
+		granted = append(granted, protocol.Attempt{Epoch: r.Uint64(), ID: protocol.AttemptID(r.Uint64())})
+	}
+	return granted
 }
 
 // A mark is a key (index, big-endian) and a value (term, lineage, checksum).

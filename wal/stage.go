@@ -25,7 +25,8 @@ type Stage struct {
 // Manifest says what a staged copy holds.
 type Manifest struct {
 	Lineage protocol.Lineage
-	Last    uint64 // index of the last entry, which is that of the checkpoint
+	Last    uint64 // index of the last entry
+	Applied uint64 // index of the checkpoint, at most Last
 	Horizon uint64 // every entry above it, up to Last, is there
 	Marks   []protocol.Mark
 	// What the log says up to Last.
@@ -94,15 +95,16 @@ func (g *Stage) Finish() (Manifest, error) {
 		return Manifest{}, err
 	}
 	g.whole = true
-	c := &g.intake.manifest.checkpoint
+	c, end := &g.intake.manifest.checkpoint, &g.intake.manifest.end
 	return Manifest{
 		Lineage:       g.intake.manifest.lineage,
-		Last:          c.index,
+		Last:          end.Last,
+		Applied:       c.index,
 		Horizon:       c.horizon,
 		Marks:         slices.Clone(g.intake.marks),
-		Configuration: c.configuration,
-		Epoch:         c.epoch,
-		Foundings:     slices.Clone(c.foundings),
+		Configuration: end.Configuration,
+		Epoch:         end.Epoch,
+		Foundings:     slices.Clone(end.Foundings),
 		Stamp:         c.stamp,
 	}, nil
 }
@@ -112,7 +114,7 @@ func (g *Stage) records() (head, checkpointRecord) {
 	m := &g.intake.manifest
 	return head{
 		identity: protocol.Identity{Lineage: m.lineage},
-		last:     m.checkpoint.index,
+		last:     m.end.Last,
 		log:      g.intake.totals.log,
 		marks:    g.intake.totals.marks,
 		pairs:    g.intake.totals.pairs,
@@ -139,7 +141,7 @@ func (g *Stage) Last() uint64 {
 	if !g.intake.described() {
 		return 0
 	}
-	return g.intake.manifest.checkpoint.index
+	return g.intake.manifest.end.Last
 }
 
 // Mark returns the run of the copy's log that holds index, once Last is known.
@@ -176,8 +178,9 @@ func (g *Stage) settle(owner Owner, a *Activation) error {
 	h.boot, h.counter = a.Boot, a.Counter+1
 	h.promise = a.Promise
 	h.hardState = a.HardState
-	// Whatever a checkpoint contains was committed and released.
-	h.hardState.Commit = max(h.hardState.Commit, c.index)
+	c.granted = a.Granted
+	// All of a copy was committed, and what its checkpoint contains was released.
+	h.hardState.Commit = max(h.hardState.Commit, h.last)
 	h.hardState.Release = max(h.hardState.Release, c.index)
 	g.db.bolt.NoSync, g.db.opt.noSync = false, false
 	if err := g.db.update(overhead, func(tx *bolt.Tx) error { return putRecords(tx, &h, &c) }); err != nil {

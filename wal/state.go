@@ -15,6 +15,9 @@ type Meta struct {
 	Boot, Counter uint64
 	HardState     protocol.HardState
 	Promise       protocol.Attempt
+	// Granted lists the attempts that this very store promised, oldest first
+	// (rule P4); a promise is its last.
+	Granted []protocol.Attempt
 	// Replaced is the lineage that was lost with the quarantined store before
 	// this one; blank once this one holds a lineage. UnknownLineage: it could
 	// not be read any more.
@@ -49,6 +52,7 @@ func (st *state) meta() Meta {
 		Counter:         st.head.counter,
 		HardState:       st.head.hardState,
 		Promise:         st.head.promise,
+		Granted:         slices.Clone(st.checkpoint.granted),
 		Replaced:        st.checkpoint.replaced,
 		CheckpointIndex: st.checkpoint.index,
 		Horizon:         st.checkpoint.horizon,
