@@ -190,6 +190,7 @@ func (n *Node) run() {
 		}
 	}
 	n.notify.stopping()
+	time.Sleep(lastWords)
 	if err := n.life.close(); err != nil && n.err == nil {
 		n.err = err
 	}
@@ -262,6 +263,9 @@ func (n *Node) Err() error {
 
 // handoverTimeout bounds how long a planned stop waits for another leader.
 const handoverTimeout = 3 * time.Second
+
+// lastWords is how long the embedded server gets to send what the door said last.
+const lastWords = 50 * time.Millisecond
 
 // Stop ends the node in order: the leadership goes to another member first,
 // what is on its way is finished, and the store is closed with a checkpoint.
