@@ -103,14 +103,18 @@ func (r *Replica) takeRaft() bool {
 	}
 	if e.WriteID != 0 {
 		acted = true
-		write := &protocol.Write{HardState: e.HardState}
+		write := &protocol.Write{}
 		if len(e.Entries) > 0 {
 			// The core reuses its slice; the entries' data is shared.
 			write.Entries = append([]protocol.Entry(nil), e.Entries...)
 			r.history.appended(write.Entries)
 		}
 		if e.HardState != nil {
+			// The core reuses the memory behind the pointer as well. A write
+			// that changed before it is durable would forget a term or a vote.
 			r.hard = *e.HardState
+			hard := r.hard
+			write.HardState = &hard
 		}
 		r.queue(write).raftID = e.WriteID
 	}
