@@ -26,10 +26,7 @@ func (m *Machine) acks(body *protocol.Reader, result *Result) {
 		case AckNak:
 			c.nak(&a)
 		case AckProgress:
-			if d := c.pending.at(a.StreamSeq); d != nil {
-				c.arm(d, c.dueAfter(d.tries))
-				c.touch()
-			}
+			c.progress(&a)
 		}
 	}
 }
@@ -76,6 +73,19 @@ func (c *Consumer) ackUpTo(a *Ack) {
 	}
 }
 
+// progress starts the ack wait of a message anew, unless it is due again
+// already (consumer.progressUpdate of the NATS server).
+func (c *Consumer) progress(a *Ack) {
+	d := c.pending.at(a.StreamSeq)
+	if d == nil || c.isDue(d) {
+		return
+	}
+	c.arm(d, c.dueAfter(d.tries))
+	c.touch()
+}
+
+func (c *Consumer) isDue(d *delivered) bool { return d.due > 0 && d.due <= c.stream.machine.now }
+
 // nak makes a message due again (consumer.processNak of the NATS server).
 func (c *Consumer) nak(a *Ack) {
 	if a.ConsumerSeq <= c.floorConsumer || a.ConsumerSeq >= c.nextSeq {
@@ -85,11 +95,10 @@ func (c *Consumer) nak(a *Ack) {
 	if d == nil {
 		return
 	}
-	now := c.stream.machine.now
-	if a.Delay == 0 && d.due > 0 && d.due <= now {
+	if a.Delay == 0 && c.isDue(d) {
 		return // it is already, and keeps its turn
 	}
-	c.arm(d, now+a.Delay)
+	c.arm(d, c.stream.machine.now+a.Delay)
 	c.touch()
 }
 

@@ -117,6 +117,10 @@ func (d *dispatch) deliverNew() {
 	for d.messages > 0 && !c.stalled() {
 		seq, ok := c.nextNew()
 		if !ok {
+			if c.cursor <= s.last { // looked at, and nothing matched
+				c.cursor = s.last + 1
+				c.touch()
+			}
 			return
 		}
 		r, _ := s.index.get(seq)

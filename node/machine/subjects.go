@@ -1,7 +1,5 @@
 package machine
 
-import "math/bits"
-
 // subjectTable gives every subject of a stream a small number, under which the
 // index knows it. A number whose last message is gone is given away again.
 type subjectTable struct {
@@ -121,19 +119,4 @@ func (s *idSet) set(id uint32, in bool) {
 	} else if w < len(*s) {
 		(*s)[w] &^= 1 << (id & 63)
 	}
-}
-
-// single returns the only member, if there is just one.
-func (s idSet) single() (uint32, bool) {
-	id, found := uint32(0), false
-	for w, word := range s {
-		if word == 0 {
-			continue
-		}
-		if found || word&(word-1) != 0 {
-			return 0, false
-		}
-		id, found = uint32(w<<6+bits.TrailingZeros64(word)), true
-	}
-	return id, found
 }

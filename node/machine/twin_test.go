@@ -409,6 +409,7 @@ func (c *twinConsumer) deliver(now int64, n int) []string {
 	for ; n > 0 && (c.config.AckPolicy == server.AckNone || c.config.MaxAckPending <= 0 || len(c.given) < c.config.MaxAckPending); n-- {
 		fresh := c.fresh()
 		if len(fresh) == 0 {
+			c.cursor = max(c.cursor, c.stream.last+1)
 			break
 		}
 		seq := fresh[0]
@@ -472,7 +473,7 @@ func (c *twinConsumer) answer(now int64, a Ack) {
 	g := c.given[a.StreamSeq]
 	switch {
 	case a.Kind == AckProgress:
-		if g != nil {
+		if g != nil && g.due > now {
 			c.arm(g, c.wait(now, g.tries))
 		}
 	case a.Kind == AckNak:
