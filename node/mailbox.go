@@ -31,6 +31,7 @@ type mail struct {
 // frame is what another member sent, or, with link set, what became of the link
 // to it. They share a queue because their order matters.
 type frame struct {
+	era  *era
 	from string
 	kind byte
 	body []byte
@@ -45,9 +46,9 @@ type linkEvent struct {
 
 // written reports a durable write, or the failure of one.
 type written struct {
-	life *life
-	id   uint64
-	err  error
+	era *era
+	id  uint64
+	err error
 }
 
 func newMailbox() *mailbox {

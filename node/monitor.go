@@ -94,7 +94,7 @@ func (n *Node) serveFound(w http.ResponseWriter, r *http.Request) {
 			without = append(without, name)
 		}
 	}
-	n.serveOperator(w, func() error { return n.life.replica.Found(without) })
+	n.serveOperator(w, func() error { return n.member.Found(without) })
 }
 
 // serveDiscard is `holdfast discard`.
@@ -104,7 +104,7 @@ func (n *Node) serveDiscard(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	n.serveOperator(w, func() error { return n.life.replica.Discard(store) })
+	n.serveOperator(w, func() error { return n.member.Discard(store) })
 }
 
 func (n *Node) serveOperator(w http.ResponseWriter, act func() error) {

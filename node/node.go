@@ -20,6 +20,7 @@ import (
 	"holdfast/node/bus"
 	"holdfast/node/config"
 	"holdfast/node/jetstream"
+	"holdfast/node/member"
 	"holdfast/wal"
 )
 
@@ -50,8 +51,8 @@ type Node struct {
 	// snapshot is what the monitor shows; written by the loop.
 	snapshot atomic.Pointer[Status]
 
-	life        *life // owned by the loop
-	quarantined int   // stores that were set aside
+	environment *environment
+	member      *member.Member // owned by the loop
 	started     time.Time
 	done        chan struct{}
 	err         error // valid once done is closed
@@ -70,8 +71,8 @@ func Start(cfg *config.Config, logger *slog.Logger) (*Node, error) {
 		}
 		return nil, err
 	}
-	logger.Info("started", "member", cfg.Name, "cluster", cfg.Cluster.Name, "store", n.life.identity.Store, "lineage", n.life.identity.Lineage,
-		"clients", n.server.Addr(), "monitor", n.monitorAddress, "mesh", n.life.transport.Addr(), "folder", cfg.Store)
+	logger.Info("started", "member", cfg.Name, "cluster", cfg.Cluster.Name, "store", n.member.Identity().Store, "lineage", n.member.Identity().Lineage,
+		"clients", n.server.Addr(), "monitor", n.monitorAddress, "mesh", n.environment.era.transport.Addr(), "folder", cfg.Store)
 	go n.run()
 	return n, nil
 }
@@ -94,12 +95,23 @@ func (n *Node) open() (err error) {
 	if err = n.startServer(); err != nil {
 		return err
 	}
-	if n.life, err = n.openLife(); err != nil {
+	n.notify = newNotifier(n.logger)
+	if err = n.openMember(); err != nil {
 		return err
 	}
-	n.notify = newNotifier(n.logger)
 	n.publishStatus()
 	return nil
+}
+
+func (n *Node) openMember() (err error) {
+	n.environment = &environment{node: n}
+	n.member, err = member.Open(member.Options{
+		Name: n.config.Name, Cluster: n.config.Cluster.Name, Members: n.memberNames(), Continue: n.config.ContinueWhenLost(),
+		Dir: n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(),
+		Now:    func() int64 { return time.Now().UnixNano() },
+		Random: randomNumber, Restoring: n.notify.restoring, Logger: n.logger,
+	})
+	return err
 }
 
 // startServer starts the embedded NATS server and attaches to it.
@@ -125,36 +137,13 @@ func (n *Node) startServer() (err error) {
 	return n.link.Attach(n.server, attachTimeout)
 }
 
-// openLife opens the current store; one that cannot be trusted is set aside,
-// and the node goes on with a blank one (a damaged memory is no memory).
-func (n *Node) openLife() (*life, error) {
-	l, err := n.startLife()
-	var damage *wal.DamageError
-	if err == nil || !errors.As(err, &damage) {
-		return l, err
-	}
-	if err := n.quarantine(err.Error()); err != nil {
-		return nil, err
-	}
-	return n.startLife()
-}
-
-func (n *Node) quarantine(reason string) error {
-	path, err := n.dir.Quarantine(reason)
-	if err != nil {
-		return fmt.Errorf("set the damaged store aside: %w", err)
-	}
-	n.logger.Error("store set aside: it cannot be trusted; this node goes on without its memory and joins again", "reason", reason, "kept_as", path)
-	return nil
-}
-
-// run is the loop: it owns the life and everything in it.
+// run is the loop: it owns the member and everything in it.
 func (n *Node) run() {
 	defer close(n.done)
-	ticker := time.NewTicker(tickInterval)
+	ticker := time.NewTicker(member.TickInterval)
 	defer ticker.Stop()
 	var m mail
-	for {
+	for ended := false; !ended; {
 		m.reset()
 		var ticked bool
 		select {
@@ -163,78 +152,54 @@ func (n *Node) run() {
 			ticked = true
 		}
 		n.mail.take(&m)
-		for _, call := range m.calls {
-			call()
+		n.handle(&m)
+		if ticked {
+			n.member.Tick()
 		}
-		if n.life.ended == living {
-			n.life.handle(&m)
-		}
-		if ticked && n.life.ended == living {
-			n.life.tick(time.Now())
-		}
-		n.life.settle()
+		n.member.Settle()
 		n.link.Flush()
 		if ticked {
 			n.publishStatus()
 			n.notify.alive()
 		}
-		if n.life.ended == stop {
-			n.err = n.life.cause
-			break
-		}
-		if n.life.ended != living {
-			if n.err = n.nextLife(); n.err != nil {
-				n.logger.Error("cannot go on", "cause", n.err)
-				break
-			}
-		}
+		ended, n.err = n.member.Ended()
 	}
 	n.notify.stopping()
 	time.Sleep(lastWords)
-	if err := n.life.close(); err != nil && n.err == nil {
+	if err := n.member.Close(); err != nil && n.err == nil {
 		n.err = err
 	}
 	n.release()
 }
 
-// nextLife ends the present life and begins the one that it asked for.
-func (n *Node) nextLife() error {
-	old := n.life
-	meta := old.store.Meta()
-	err := old.close()
-	switch old.ended {
-	case activate:
-		if err != nil {
-			return err
-		}
-		if err := n.activate(old, &meta); err != nil {
-			return err
-		}
-	case setAside:
-		if err := n.quarantine(old.cause.Error()); err != nil {
-			return err
+// handle hands what arrived to the member.
+func (n *Node) handle(m *mail) {
+	for _, call := range m.calls {
+		call()
+	}
+	for _, w := range m.written {
+		if w.era == n.environment.era {
+			n.member.Written(w.id, w.err)
 		}
 	}
-	n.life, err = n.openLife()
-	return err
-}
-
-// activate makes the staged copy of the life that ended the current store.
-func (n *Node) activate(old *life, meta *wal.Meta) error {
-	activation := wal.Activation{Identity: old.activation.Identity, Reason: old.activation.Reason}
-	if old.activation.Keep {
-		activation.HardState, activation.Promise, activation.Granted, activation.Boot = meta.HardState, meta.Promise, meta.Granted, meta.Boot
-		// What it knew to be released may lie beyond what the copy has applied.
-		activation.HardState.Commit = old.stagedLast
-		activation.HardState.Release = min(meta.HardState.Release, old.stagedLast)
+	for i := range m.frames {
+		f := &m.frames[i]
+		switch {
+		case f.era != n.environment.era:
+		case f.link == nil:
+			n.member.Frame(f.from, f.kind, f.body)
+		case f.link.hello != nil:
+			n.member.Linked(f.from, f.link.hello.Status)
+		default:
+			n.member.Unlinked(f.from, f.link.cause)
+		}
 	}
-	store, err := n.dir.Activate(old.staged, activation)
-	if err != nil {
-		return err
+	for _, chunk := range m.chunks {
+		for i := range chunk.Messages {
+			n.member.Handle((*jetstream.Message)(&chunk.Messages[i]))
+		}
+		chunk.Release()
 	}
-	n.logger.Info("switched to the copy", "purpose", old.activation.Purpose, "store", activation.Identity.Store,
-		"lineage", activation.Identity.Lineage, "last", store.Last(), "replaced", meta.Identity.Store)
-	return store.Close()
 }
 
 // call runs f on the loop and waits for it.
@@ -271,11 +236,7 @@ const lastWords = 50 * time.Millisecond
 // what is on its way is finished, and the store is closed with a checkpoint.
 func (n *Node) Stop(ctx context.Context) error {
 	n.handOver(ctx)
-	n.mail.call(func() {
-		if n.life.ended == living {
-			n.life.finish()
-		}
-	})
+	n.mail.call(n.member.Finish)
 	select {
 	case <-n.done:
 		return n.err
@@ -286,20 +247,20 @@ func (n *Node) Stop(ctx context.Context) error {
 
 // Kill ends the node at once: nothing is handed over, and clients are cut off.
 func (n *Node) Kill() {
-	n.mail.call(func() { n.life.end(stop, nil) })
+	n.mail.call(func() { n.member.Stop(nil) })
 	<-n.done
 }
 
 // handOver makes another member the leader, if this one leads and there is one.
 func (n *Node) handOver(ctx context.Context) {
 	busy := false
-	if n.call(func() { busy = n.life.beginHandover() }) != nil {
+	if n.call(func() { busy = n.member.BeginHandover() }) != nil {
 		return
 	}
 	deadline := time.Now().Add(handoverTimeout)
 	for busy && time.Now().Before(deadline) && ctx.Err() == nil {
-		time.Sleep(tickInterval)
-		if n.call(func() { busy = n.life.continueHandover() }) != nil {
+		time.Sleep(member.TickInterval)
+		if n.call(func() { busy = n.member.ContinueHandover() }) != nil {
 			return
 		}
 	}
@@ -330,9 +291,9 @@ func (n *Node) refused(refusal *transport.RefusedError) {
 	}
 	switch refusal.Reason {
 	case transport.ReasonDuplicate:
-		n.mail.call(func() { n.life.end(stop, fmt.Errorf("%w: %w", ErrRefused, refusal)) })
+		n.mail.call(func() { n.member.Stop(fmt.Errorf("%w: %w", ErrRefused, refusal)) })
 	case transport.ReasonRegressed:
-		n.mail.call(func() { n.life.end(setAside, refusal) })
+		n.mail.call(func() { n.member.SetAside(refusal) })
 	}
 }
 
@@ -352,8 +313,8 @@ func (n *Node) meshMembers() []transport.Member {
 	return members
 }
 
-// randomSeed draws 64 bits from the operating system.
-func (n *Node) randomSeed() uint64 {
+// randomNumber draws 64 bits from the operating system.
+func randomNumber() uint64 {
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		fmt.Fprintln(os.Stderr, "holdfast: no randomness:", err)

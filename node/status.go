@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"holdfast/mesh"
-	"holdfast/replication"
 )
 
 // Status is what `holdfast status` and the monitor's /status show. Numbers of
@@ -52,7 +51,7 @@ type JoiningStatus struct {
 
 // publishStatus makes the present state visible to the monitor.
 func (n *Node) publishStatus() {
-	status := n.life.status()
+	status := n.status()
 	if status.Serving {
 		n.notify.serving()
 	}
@@ -62,65 +61,35 @@ func (n *Node) publishStatus() {
 // Status is what this node last said of itself; at most a tick old.
 func (n *Node) Status() *Status { return n.snapshot.Load() }
 
-func (l *life) status() *Status {
-	n := l.node
-	local := l.replica.Local()
+func (n *Node) status() *Status {
+	m := n.member
+	identity, local := m.Identity(), m.Local()
 	s := &Status{
 		Name: n.config.Name, Cluster: n.config.Cluster.Name,
-		Store: l.identity.Store.String(), Lineage: l.identity.Lineage.String(), Epoch: local.Epoch,
-		Role: "blank", Applied: l.machine.Applied(), Alarms: []string{},
-		StoreBytes: l.store.Size(), Streams: len(l.machine.Streams()), QuarantinedStores: n.quarantined,
-		UptimeSeconds: time.Since(n.started).Seconds(),
+		Store: identity.Store.String(), Lineage: identity.Lineage.String(), Epoch: local.Epoch,
+		Role: "blank", Applied: m.Machine().Applied(), Alarms: []string{},
+		StoreBytes: m.Store().Size(), Streams: len(m.Machine().Streams()), QuarantinedStores: m.Quarantined(),
+		Serving: m.Serving(), UptimeSeconds: time.Since(n.started).Seconds(),
 	}
-	if raft, holding := l.replica.Raft(); holding {
+	if raft, holding := m.Raft(); holding {
 		s.Role, s.Term, s.Leader = raft.Role.String(), raft.Term, raft.Leader.Name
 		s.Commit, s.Last = raft.Commit, raft.Last
-		s.Serving = l.canServe(&raft)
 	}
-	view := l.replica.View()
+	view := m.View()
 	s.Waiting = view.Waiting
 	s.Alarms = append(s.Alarms, view.Alarms...)
 	for _, member := range view.Members {
-		s.Members = append(s.Members, l.memberStatus(&member))
+		s.Members = append(s.Members, n.memberStatus(&member))
 	}
 	return s
 }
 
-func (l *life) memberStatus(member *mesh.MemberView) MemberStatus {
+func (n *Node) memberStatus(member *mesh.MemberView) MemberStatus {
 	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Status.Store.String(), Reason: member.Reason}
-	if m := l.importer; m != nil && member.Name == l.node.config.Name {
-		s.Joining = &JoiningStatus{Bytes: int64(m.progress.done), Total: int64(m.progress.total)}
-	}
-	for x := range l.exporters {
-		if x.to == member.Name {
-			s.Joining = &JoiningStatus{Bytes: x.sent.Load(), Total: x.total.Load()}
-		}
+	if done, total, ok := n.member.Copying(member.Name); ok {
+		s.Joining = &JoiningStatus{Bytes: done, Total: total}
 	}
 	return s
-}
-
-// canServe tells whether a client of this node reaches a leader that serves.
-func (l *life) canServe(raft *replication.Status) bool {
-	if raft.Role == replication.Leader {
-		return l.serving
-	}
-	return raft.Leader.Name != "" && raft.Configuration.Contains(l.replica.Self()) && raft.Open
-}
-
-// logEvent writes an event of the membership core as one line.
-func (n *Node) logEvent(event mesh.Event) {
-	args := make([]any, 0, 2*len(event.Fields))
-	for _, field := range event.Fields {
-		args = append(args, field.Key, field.Value)
-	}
-	switch event.Level {
-	case mesh.Alarm:
-		n.logger.Error(event.Text, args...)
-	case mesh.Warning:
-		n.logger.Warn(event.Text, args...)
-	default:
-		n.logger.Info(event.Text, args...)
-	}
 }
 
 // String is the status for people, a few lines.

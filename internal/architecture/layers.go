@@ -36,10 +36,12 @@ var layers = map[string]layer{
 	"node/bus":       {},
 	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"}, external: []string{natsSchema, handedLogger}},
 	"node/config":    {imports: []string{"protocol", "mesh/transport"}},
-	"node/simulation": {pure: true, imports: []string{
-		"protocol", "replication", "mesh", "node/machine", "node/replica", "node/jetstream"}},
+	"node/member": {imports: []string{"protocol", "replication", "mesh", "wal",
+		"node/machine", "node/replica", "node/jetstream"}},
+	"node/simulation": {imports: []string{"protocol", "replication", "mesh", "wal",
+		"node/machine", "node/replica", "node/jetstream", "node/member"}},
 	"node": {imports: []string{"protocol", "replication", "mesh", "mesh/transport", "wal",
-		"node/machine", "node/replica", "node/bus", "node/jetstream", "node/config"}},
+		"node/member", "node/bus", "node/jetstream", "node/config"}},
 	"node/demo": {imports: []string{"node", "node/config"}},
 	"":          {imports: []string{"node", "node/config", "node/demo"}}, // main
 

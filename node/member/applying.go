@@ -1,8 +1,7 @@
-package node
+package member
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -72,7 +71,7 @@ func (l *life) Propose(data []byte) (uint64, error) { return l.replica.Propose(d
 func (l *life) Barrier(context uint64) { l.replica.ReadBarrier(context) }
 
 // Now is the wall clock in nanoseconds since 1970.
-func (l *life) Now() int64 { return time.Now().UnixNano() }
+func (l *life) Now() int64 { return l.options.Now() }
 
 // Read appends the bytes of a stored message to dst.
 func (l *life) Read(dst []byte, at machine.Location) ([]byte, error) {
@@ -93,12 +92,11 @@ func (l *life) Read(dst []byte, at machine.Location) ([]byte, error) {
 
 // Cluster describes leader and replicas as JetStream's infos do.
 func (l *life) Cluster() *server.ClusterInfo {
-	n := l.node
-	if len(n.config.Cluster.Members) < 2 {
+	if len(l.options.Members) < 2 {
 		return nil
 	}
 	status, holding := l.replica.Raft()
-	info := &server.ClusterInfo{Name: n.config.Cluster.Name}
+	info := &server.ClusterInfo{Name: l.options.Cluster}
 	if !holding {
 		return info
 	}
@@ -120,15 +118,15 @@ const replicaCurrentLag = 64
 // Forward hands messages that came during a hand-over to the new leader.
 func (l *life) Forward(messages []jetstream.Message) {
 	status, holding := l.replica.Raft()
-	if !holding || status.Leader.Name == "" || status.Leader.Name == l.node.config.Name {
+	if !holding || status.Leader.Name == "" || status.Leader.Name == l.options.Name {
 		return
 	}
 	var body []byte
 	for _, m := range messages {
 		body = appendForward(body, forwarded{m.Subject, m.Reply, m.Header, m.Payload})
 	}
-	if !l.transport.Send(status.Leader.Name, frameForward, body) {
-		l.node.logger.Warn("messages lost in the hand-over: the link to the new leader is down", "leader", status.Leader.Name, "messages", len(messages))
+	if !l.environment.Send(status.Leader.Name, frameForward, body) {
+		l.logger.Warn("messages lost in the hand-over: the link to the new leader is down", "leader", status.Leader.Name, "messages", len(messages))
 	}
 }
 

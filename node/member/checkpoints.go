@@ -1,18 +1,6 @@
-package node
+package member
 
-import (
-	"time"
-
-	"holdfast/protocol"
-)
-
-const (
-	// checkpointBytes is how much log is applied between two checkpoints. It
-	// bounds what a restart applies again, and what each checkpoint writes.
-	checkpointBytes = 16 << 20
-	// checkpointInterval is the pause after which a quieter log gets one too.
-	checkpointInterval = time.Minute
-)
+import "holdfast/protocol"
 
 // checkpoints tells when the next checkpoint is due. While a copy of the store
 // is on its way to another member there is none: the copy reads the checkpoint
@@ -22,8 +10,8 @@ type checkpoints struct {
 	previous uint64 // of the one before: whole entries are kept from there on
 	bytes    int    // applied since
 	entries  int
-	last     time.Time
-	held     int // copies that are being sent
+	last     uint64 // tick of the last one
+	held     int    // copies that are being sent
 	pending  uint64
 	writeID  uint64
 	// waiting are called once no checkpoint is being written.
@@ -31,7 +19,7 @@ type checkpoints struct {
 }
 
 func (c *checkpoints) reset(index uint64) {
-	*c = checkpoints{index: index, previous: index, last: time.Now()}
+	*c = checkpoints{index: index, previous: index}
 }
 
 func (c *checkpoints) applied(bytes int) {
@@ -39,11 +27,12 @@ func (c *checkpoints) applied(bytes int) {
 	c.entries++
 }
 
-func (c *checkpoints) due(now time.Time) bool {
+func (l *life) checkpointDue() bool {
+	c := &l.checkpoints
 	if c.held > 0 || c.writeID != 0 || c.entries == 0 {
 		return false
 	}
-	return c.bytes >= checkpointBytes || now.Sub(c.last) >= checkpointInterval
+	return c.bytes >= l.options.CheckpointBytes || l.now-c.last >= ticks(l.options.CheckpointInterval)
 }
 
 func (c *checkpoints) written(id uint64, forget func(uint64)) {
@@ -69,7 +58,7 @@ func (l *life) checkpoint() {
 	configuration, epoch, foundings := l.replica.LogFacts(index)
 	puts, deletes := l.machine.Checkpoint()
 	c.pending = index
-	c.bytes, c.entries, c.last = 0, 0, time.Now()
+	c.bytes, c.entries, c.last = 0, 0, l.now
 	c.writeID = l.replica.Checkpoint(&protocol.Checkpoint{
 		Index: index, Horizon: horizon, Puts: puts, Deletes: deletes, Dead: l.machine.Dead(horizon),
 		Configuration: configuration, Epoch: epoch, Foundings: foundings, Stamp: l.machine.Stamp(),

@@ -1,4 +1,4 @@
-package node
+package member
 
 import (
 	"bytes"
@@ -6,8 +6,8 @@ import (
 )
 
 func TestTailKeepsTheNewestEntriesAndThoseNotYetDurable(t *testing.T) {
-	const size = 1 << 20
-	var tail tail
+	const size, limit = 1 << 20, 32 << 20
+	tail := tail{limit: limit}
 	for index := uint64(1); index <= 100; index++ {
 		tail.add(index, bytes.Repeat([]byte{byte(index)}, size))
 		tail.trim(50)
@@ -22,7 +22,7 @@ func TestTailKeepsTheNewestEntriesAndThoseNotYetDurable(t *testing.T) {
 	}
 	tail.trim(100)
 	if tail.get(68) != nil || tail.get(69) == nil {
-		t.Errorf("want the newest %d bytes: entries 69 to 100", tailBytes)
+		t.Errorf("want the newest %d bytes: entries 69 to 100", limit)
 	}
 }
 

@@ -1,13 +1,11 @@
-package node
+package member
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"time"
 
 	"holdfast/mesh"
-	"holdfast/mesh/transport"
-	"holdfast/node/bus"
 	"holdfast/node/jetstream"
 	"holdfast/node/machine"
 	"holdfast/node/replica"
@@ -18,7 +16,6 @@ import (
 
 // Time in ticks.
 const (
-	tickInterval   = 20 * time.Millisecond
 	electionTicks  = 25 // 500 ms, randomized up to twice that
 	heartbeatTicks = 5  // 100 ms
 	retryTicks     = 10
@@ -32,19 +29,19 @@ const (
 	maxReleaseBytes  = 4 << 20
 )
 
-// life is what a node does with one store, from opening it until it is closed,
-// given up for a copy, or set aside. The loop owns it. A new life has a new
-// incarnation: the links to the other members are made anew.
+// life is what a member does with one store, from opening it until it is closed,
+// given up for a copy, or set aside.
 type life struct {
-	node      *Node
-	store     *wal.Store
-	machine   *machine.Machine
-	door      *jetstream.Door
-	replica   *replica.Replica
-	writer    *writer
-	transport *transport.Transport
-	identity  protocol.Identity
+	options     *Options
+	environment Environment
+	logger      *slog.Logger
+	store       *wal.Store
+	machine     *machine.Machine
+	door        *jetstream.Door
+	replica     *replica.Replica
+	identity    protocol.Identity
 
+	now       uint64 // ticks since the beginning
 	announced uint64 // counter of the status in the hello
 
 	effects replica.Effects
@@ -61,11 +58,14 @@ type life struct {
 	handover handover
 
 	checkpoints checkpoints
-	exporters   map[*exporter]bool
+	exporters   []*exporter
 	importer    *importer
-	staged      *wal.Stage       // a whole copy that waits for its activation
-	stagedLast  uint64           // its last index
-	activation  *mesh.Activation // who it becomes
+	// abandoned is an importer that was given up while it wrote; its stage must
+	// not be touched before it is done.
+	abandoned  *importer
+	staged     *wal.Stage       // a whole copy that waits for its activation
+	stagedLast uint64           // its last index
+	activation *mesh.Activation // who it becomes
 
 	// ended is set once this life cannot go on, with what to do then.
 	ended  ending
@@ -81,25 +81,25 @@ const (
 	reopen          // the store is somebody else now: open it again
 	activate        // the staged copy becomes the store
 	setAside        // the store is not to be trusted or was given up: quarantine it
-	stop            // the node ends
+	stop            // the member ends
 )
 
 // startLife opens the current store and everything that lives on it.
-func (n *Node) startLife() (*life, error) {
-	store, err := n.dir.Open()
+func (m *Member) startLife() (*life, error) {
+	store, err := m.options.Dir.Open()
 	if err != nil {
 		return nil, err
 	}
-	l := &life{node: n, store: store, exporters: map[*exporter]bool{}}
+	l := &life{options: &m.options, environment: m.options.Environment, logger: m.options.Logger, store: store}
 	if err := l.open(); err != nil {
-		store.Close()
+		store.Close() // the error is the one that counts
 		return nil, err
 	}
 	return l, nil
 }
 
 func (l *life) open() (err error) {
-	n, meta := l.node, l.store.Meta()
+	o, meta := l.options, l.store.Meta()
 	l.identity = meta.Identity
 	if l.machine, err = restoreMachine(l.store); err != nil {
 		return err
@@ -108,11 +108,10 @@ func (l *life) open() (err error) {
 	if err != nil {
 		return err
 	}
-	random := rand.New(rand.NewPCG(n.randomSeed(), n.randomSeed()))
 	l.replica, err = replica.New(replica.Options{
-		Member:   n.config.Name,
-		Members:  n.memberNames(),
-		Continue: n.config.ContinueWhenLost(),
+		Member:   o.Name,
+		Members:  o.Members,
+		Continue: o.Continue,
 		State: replica.State{
 			Identity: meta.Identity, Boot: meta.Boot, HardState: meta.HardState,
 			Promise: meta.Promise, Granted: meta.Granted, Replaced: meta.Replaced, Applied: meta.CheckpointIndex,
@@ -123,64 +122,29 @@ func (l *life) open() (err error) {
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
 		RetryTicks: retryTicks, ReportTicks: reportTicks,
 		MaxAppendBytes: maxAppendBytes, MaxInflightBytes: maxInflightBytes, MaxReleaseBytes: maxReleaseBytes,
-		Random: random,
+		Random: o.random(),
 	})
 	if err != nil {
 		return err
 	}
-	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: n.link, Node: l, Logger: n.logger, MaxPayload: n.link.MaxPayload()})
+	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: o.Bus, Node: l, Logger: l.logger, Random: o.random(), MaxPayload: o.MaxPayload})
+	l.tail.limit = o.TailBytes
 	l.checkpoints.reset(meta.CheckpointIndex)
-	l.writer = startWriter(l.store, n.logger, func(id uint64, err error) {
-		n.mail.update(func(next *mail) { next.written = append(next.written, written{l, id, err}) })
-	})
-	l.announce()
-	return l.connect()
+	status := l.replica.Local().Status
+	l.announced = status.Counter
+	return l.environment.Begin(l.store, status)
 }
+
+// random makes a source of its own for a part of the member.
+func (o *Options) random() *rand.Rand { return rand.New(rand.NewPCG(o.Random(), o.Random())) }
 
 // announce renews what a hello says, unless some of it is not durable yet: what
 // it said before is then still true of the past, which is all a hello promises.
 func (l *life) announce() {
-	local := l.replica.Local()
-	if l.replica.Durable() && local.Status.Counter != l.announced || l.announced == 0 {
-		l.announced = local.Status.Counter
-		l.node.presence.Store(&transport.Presence{Store: local.Store, Boot: local.Boot, Status: mesh.AppendStatus(nil, &local.Status)})
+	if status := l.replica.Local().Status; status.Counter != l.announced && l.replica.Durable() {
+		l.announced = status.Counter
+		l.environment.Announce(status)
 	}
-}
-
-// connect joins the mesh as a new incarnation.
-func (l *life) connect() (err error) {
-	n := l.node
-	l.transport, err = transport.Start(transport.Options{
-		Cluster: n.config.Cluster.Name, Self: n.config.Name, Members: n.meshMembers(),
-		Secret: n.secret, TLS: n.meshTLS,
-		Incarnation: n.randomSeed() | 1,
-		Hello:       func() transport.Presence { return *n.presence.Load() },
-		Handler:     linkHandler{n.mail}, Refused: n.refused, Logger: n.logger,
-	})
-	if err != nil {
-		l.writer.stop()
-		return err
-	}
-	return nil
-}
-
-// linkHandler queues what the mesh reports for the loop.
-type linkHandler struct{ mail *mailbox }
-
-func (h linkHandler) Connected(name string, hello transport.Hello) {
-	h.mail.update(func(next *mail) {
-		next.frames = append(next.frames, frame{from: name, link: &linkEvent{hello: &hello}})
-	})
-}
-
-func (h linkHandler) Disconnected(name string, cause error) {
-	h.mail.update(func(next *mail) {
-		next.frames = append(next.frames, frame{from: name, link: &linkEvent{cause: cause}})
-	})
-}
-
-func (h linkHandler) Frame(name string, kind byte, body []byte) {
-	h.mail.putFrame(frame{from: name, kind: kind, body: body})
 }
 
 // restoreMachine reads the state machine's checkpoint.
@@ -212,69 +176,69 @@ func readLandmarks(store *wal.Store, checkpoint uint64) ([]protocol.Entry, error
 	return landmarks, nil
 }
 
-// handle takes what arrived.
-func (l *life) handle(m *mail) {
-	for _, w := range m.written {
-		if w.life != l {
-			continue // of an earlier life
-		}
-		if w.err != nil {
-			l.storeFailed(w.err)
-			return
-		}
-		l.replica.Written(w.id)
-		l.checkpoints.written(w.id, l.replica.Forget)
-	}
-	for i := range m.frames {
-		l.handleFrame(&m.frames[i])
-	}
-	for _, chunk := range m.chunks {
-		l.handleChunk(chunk)
-	}
-}
-
-func (l *life) handleChunk(chunk *bus.Chunk) {
-	for i := range chunk.Messages {
-		l.door.Handle((*jetstream.Message)(&chunk.Messages[i]))
-	}
-	chunk.Release()
-}
-
-func (l *life) handleFrame(f *frame) {
-	var err error
-	switch {
-	case f.link != nil && f.link.hello != nil:
-		var status mesh.Status
-		if status, err = mesh.DecodeStatus(f.link.hello.Status); err == nil {
-			l.node.logger.Info("linked", "member", f.from, "store", f.link.hello.Store, "lineage", status.Lineage)
-			l.replica.Linked(f.from, status)
-		}
-	case f.link != nil:
-		l.node.logger.Info("link lost", "member", f.from, "cause", f.link.cause)
-		l.replica.Unlinked(f.from)
-		l.unlinked(f.from)
-	case f.kind == frameRaft:
-		err = l.replica.StepRaft(f.from, f.body)
-	case f.kind == frameMembership:
-		err = l.replica.StepMembership(f.from, f.body)
-	case f.kind == frameStaging:
-		err = l.handleStaging(f.from, f.body)
-	case f.kind == frameForward:
-		err = l.handleForward(f.body)
-	default:
-		err = fmt.Errorf("unknown kind %d", f.kind)
+func (l *life) written(id uint64, err error) {
+	if l.ended != living {
+		return
 	}
 	if err != nil {
-		l.node.logger.Warn("frame dropped", "from", f.from, "kind", f.kind, "cause", err)
+		l.storeFailed(err)
+		return
+	}
+	l.replica.Written(id)
+	l.checkpoints.written(id, l.replica.Forget)
+}
+
+func (l *life) linked(name string, encoded []byte) {
+	if l.ended != living {
+		return
+	}
+	status, err := mesh.DecodeStatus(encoded)
+	if err != nil {
+		l.logger.Warn("link not used: its hello cannot be read", "member", name, "cause", err)
+		return
+	}
+	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage)
+	l.replica.Linked(name, status)
+}
+
+func (l *life) unlinked(name string, cause error) {
+	if l.ended != living {
+		return
+	}
+	l.logger.Info("link lost", "member", name, "cause", cause)
+	l.replica.Unlinked(name)
+	l.stopCopies(name)
+}
+
+func (l *life) frame(from string, kind byte, body []byte) {
+	if l.ended != living {
+		return
+	}
+	var err error
+	switch kind {
+	case frameRaft:
+		err = l.replica.StepRaft(from, body)
+	case frameMembership:
+		err = l.replica.StepMembership(from, body)
+	case frameStaging:
+		err = l.handleStaging(from, body)
+	case frameForward:
+		err = l.handleForward(body)
+	default:
+		err = fmt.Errorf("unknown kind %d", kind)
+	}
+	if err != nil {
+		l.logger.Warn("frame dropped", "from", from, "kind", kind, "cause", err)
 	}
 }
 
-// tick is the passing of one tickInterval.
-func (l *life) tick(now time.Time) {
+// tick is the passing of one TickInterval.
+func (l *life) tick() {
+	l.now++
 	l.replica.Tick()
-	l.door.Tick(now.UnixNano())
-	l.checkImport(now)
-	if l.checkpoints.due(now) {
+	l.door.Tick(l.Now())
+	l.checkCopies()
+	if l.checkpointDue() {
 		l.checkpoint()
 	}
 	l.announce()
@@ -287,11 +251,11 @@ func (l *life) settle() {
 		e := &l.effects
 		l.replica.Take(e)
 		for _, w := range e.Writes {
-			l.writer.put(w.ID, w.Write)
+			l.environment.Write(w.ID, w.Write)
 		}
 		l.sendFrames(e.Frames)
 		for _, event := range e.Events {
-			l.node.logEvent(event)
+			l.logEvent(event)
 		}
 		l.apply(e.Released)
 		for _, read := range e.Reads {
@@ -314,7 +278,23 @@ func (l *life) sendFrames(frames []replica.Frame) {
 		if f.Channel == replica.Raft {
 			kind = frameRaft
 		}
-		l.transport.Send(f.To, kind, f.Body)
+		l.environment.Send(f.To, kind, f.Body)
+	}
+}
+
+// logEvent writes an event of the membership core as one line.
+func (l *life) logEvent(event mesh.Event) {
+	args := make([]any, 0, 2*len(event.Fields))
+	for _, field := range event.Fields {
+		args = append(args, field.Key, field.Value)
+	}
+	switch event.Level {
+	case mesh.Alarm:
+		l.logger.Error(event.Text, args...)
+	case mesh.Warning:
+		l.logger.Warn(event.Text, args...)
+	default:
+		l.logger.Info(event.Text, args...)
 	}
 }
 
@@ -337,7 +317,7 @@ func (l *life) moveOn(e *replica.Effects) {
 	}
 }
 
-// end ends this life; the loop goes on with the next one.
+// end ends this life; the member goes on with the next one.
 func (l *life) end(how ending, cause error) {
 	if l.ended == living {
 		l.ended, l.cause = how, cause
@@ -354,11 +334,11 @@ func (l *life) followRole() {
 	switch {
 	case leads && !l.serving:
 		l.serving, l.leadTerm = true, status.Term
-		l.node.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
+		l.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
 		l.door.Lead()
 	case !leads && l.serving && l.handover.step == noHandover:
 		l.serving = false
-		l.node.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
+		l.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
 		l.door.Follow()
 	}
 }
@@ -373,12 +353,7 @@ func (l *life) close() error {
 		l.serving = false
 		l.door.Follow()
 	}
-	l.transport.Close()
-	for x := range l.exporters {
-		x.stop()
-		<-x.gone
-	}
-	l.stopImport()
-	l.writer.stop()
+	l.environment.End()
+	l.closeCopies()
 	return l.store.Close()
 }

@@ -1,9 +1,8 @@
-package node
+package member
 
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"holdfast/mesh"
 	"holdfast/replication"
@@ -20,19 +19,24 @@ func (l *life) handleStaging(from string, body []byte) error {
 	case stagingRequest:
 		l.startExport(from, message.Session)
 	case stagingAck:
-		for x := range l.exporters {
-			if x.session == message.Session && x.to == from {
-				x.acknowledge(message.Number)
-			}
+		if x := l.exporterOf(from, message.Session); x != nil {
+			l.acknowledged(x, message.Number)
 		}
 	case stagingCancel:
-		for x := range l.exporters {
-			if x.session == message.Session && x.to == from {
-				x.stop()
-			}
+		if x := l.exporterOf(from, message.Session); x != nil {
+			l.stopExport(x)
 		}
 	case stagingChunk, stagingEnd, stagingRefusal:
 		l.importStep(from, message)
+	}
+	return nil
+}
+
+func (l *life) exporterOf(to string, session uint64) *exporter {
+	for _, x := range l.exporters {
+		if x.to == to && x.session == session {
+			return x
+		}
 	}
 	return nil
 }
@@ -46,14 +50,10 @@ func (l *life) startExport(to string, session uint64) {
 	status, holding := l.replica.Raft()
 	if !holding || status.Role != replication.Leader {
 		reason := []byte("it does not lead")
-		l.transport.Send(to, frameStaging, stagingMessage{Type: stagingRefusal, Session: session, Data: reason}.encode())
+		l.environment.Send(to, frameStaging, stagingMessage{Type: stagingRefusal, Session: session, Data: reason}.encode())
 		return
 	}
-	for x := range l.exporters {
-		if x.to == to {
-			x.stop() // its receiver asked anew
-		}
-	}
+	l.stopExports(to) // its receiver asks anew
 	begin := func() { l.export(to, session) }
 	c := &l.checkpoints
 	c.held++
@@ -68,61 +68,37 @@ func (l *life) startExport(to string, session uint64) {
 	}
 }
 
-func (l *life) export(to string, session uint64) {
-	logger := l.node.logger
-	status, _ := l.replica.Raft()
-	end := wal.Extent{Last: max(min(status.Commit, l.store.Last()), l.checkpoints.index)}
-	end.Configuration, end.Epoch, end.Foundings = l.replica.LogFacts(end.Last)
-	export, err := l.store.Export(end)
-	if err != nil {
-		l.checkpoints.held--
-		l.storeFailed(fmt.Errorf("read the store for a copy: %w", err))
-		return
+// stopExports ends the copies that go to a member.
+func (l *life) stopExports(to string) {
+	for _, x := range append([]*exporter(nil), l.exporters...) {
+		if x.to == to {
+			l.stopExport(x)
+		}
 	}
-	mail := l.node.mail
-	x := &exporter{
-		to: to, session: session, export: export, send: l.transport.Send, logger: logger,
-		acked: make(chan uint64, 1), cancel: make(chan struct{}), gone: make(chan struct{}),
-		failed: func(err error) { mail.call(func() { l.storeFailed(err) }) },
-		done: func(x *exporter) {
-			mail.call(func() {
-				if l.exporters[x] {
-					delete(l.exporters, x)
-					l.checkpoints.held--
-				}
-			})
-		},
-	}
-	l.exporters[x] = true
-	logger.Info("sending a copy of the store", "to", to, "checkpoint", l.checkpoints.index)
-	go x.run()
 }
 
 // startImport asks a member for a copy of its store.
 func (l *life) startImport(from string) {
 	l.stopImport()
-	stage, err := l.node.dir.NewStage()
+	if l.abandoned != nil {
+		l.replica.StageFailed("the copy before is still being given up")
+		return
+	}
+	stage, err := l.options.Dir.NewStage()
 	if err != nil {
 		l.replica.StageFailed(err.Error())
 		return
 	}
-	mail := l.node.mail
-	l.importer = &importer{
-		from: from, session: l.node.randomSeed(), stage: stage, send: l.transport.Send, logger: l.node.logger,
-		ended: func(m *importer, manifest *wal.Manifest, err error) {
-			mail.call(func() { l.importEnded(m, manifest, err) })
-		},
-	}
-	l.importer.start()
-	l.node.logger.Info("asking for a copy of the store", "from", from)
-	l.transport.Send(from, frameStaging, stagingMessage{Type: stagingRequest, Session: l.importer.session}.encode())
+	l.importer = &importer{from: from, session: l.options.Random(), stage: stage, started: l.now, news: l.now}
+	l.logger.Info("asking for a copy of the store", "from", from)
+	l.environment.Send(from, frameStaging, stagingMessage{Type: stagingRequest, Session: l.importer.session}.encode())
 }
 
 func (l *life) importStep(from string, message stagingMessage) {
 	m := l.importer
 	if m == nil || m.session != message.Session || m.from != from {
 		if message.Type == stagingChunk {
-			l.transport.Send(from, frameStaging, stagingMessage{Type: stagingCancel, Session: message.Session}.encode())
+			l.environment.Send(from, frameStaging, stagingMessage{Type: stagingCancel, Session: message.Session}.encode())
 		}
 		return
 	}
@@ -135,24 +111,19 @@ func (l *life) importStep(from string, message stagingMessage) {
 		l.failImport(err)
 		return
 	}
+	m.news = l.now
 	l.replica.StageProgress(m.progress.done, m.progress.total)
 	if m.progress.percent()/10 != before {
-		l.node.notify.restoring(m.progress.percent())
-		l.node.logger.Info("receiving a copy of the store", "from", from, "bytes", m.progress.done, "total", m.progress.total, "percent", m.progress.percent())
+		l.options.Restoring(m.progress.percent())
+		l.logger.Info("receiving a copy of the store", "from", from, "bytes", m.progress.done, "total", m.progress.total, "percent", m.progress.percent())
 	}
+	l.writeChunks(m)
 }
 
-// importEnded takes the outcome of a copy from the goroutine that wrote it.
-func (l *life) importEnded(m *importer, manifest *wal.Manifest, err error) {
-	if m != l.importer {
-		return
-	}
-	if err != nil {
-		l.failImport(err)
-		return
-	}
+// imported takes over a copy that is whole and durable.
+func (l *life) imported(m *importer, manifest *wal.Manifest) {
+	l.logger.Info("copy of the store received", "from", m.from, "bytes", m.progress.done, "last", manifest.Last, "took", duration(l.now-m.started))
 	l.importer = nil
-	m.stop()
 	l.staged, l.stagedLast = m.stage, manifest.Last
 	l.replica.Staged(mesh.Copy{
 		From: m.from, Lineage: manifest.Lineage, Epoch: manifest.Epoch, Foundings: manifest.Foundings,
@@ -173,27 +144,30 @@ func (l *life) isPrefix(stage *wal.Stage) bool {
 	return ok && found && last <= stage.Last() && own.Term == theirs.Term && own.Lineage == theirs.Lineage
 }
 
-// checkImport gives a copy up when its sender is silent.
-func (l *life) checkImport(now time.Time) {
-	if m := l.importer; m != nil && now.Sub(m.lastNews) > stagingPatience {
-		l.failImport(fmt.Errorf("%s is silent for %s", m.from, stagingPatience))
+// checkCopies gives copies up whose other side is silent.
+func (l *life) checkCopies() {
+	if m := l.importer; m != nil && l.now-m.news > copyPatience {
+		l.failImport(fmt.Errorf("%s is silent for %s", m.from, duration(copyPatience)))
 	}
-}
-
-// unlinked gives up what went over a link that is gone.
-func (l *life) unlinked(name string) {
-	if l.importer != nil && l.importer.from == name {
-		l.failImport(errors.New("the link broke"))
-	}
-	for x := range l.exporters {
-		if x.to == name {
-			x.stop()
+	for _, x := range l.exporters {
+		if !x.stopped && l.now-x.news > copyPatience {
+			l.logger.Warn("copy of the store broken off: the receiver is silent", "to", x.to, "patience", duration(copyPatience))
+			l.stopExport(x)
+			return // the list has changed; the others are looked at in the next tick
 		}
 	}
 }
 
+// stopCopies gives up what went over a link that is gone.
+func (l *life) stopCopies(name string) {
+	if l.importer != nil && l.importer.from == name {
+		l.failImport(errors.New("the link broke"))
+	}
+	l.stopExports(name)
+}
+
 func (l *life) failImport(cause error) {
-	l.node.logger.Warn("copy of the store not received", "from", l.importer.from, "bytes", l.importer.progress.done, "cause", cause)
+	l.logger.Warn("copy of the store not received", "from", l.importer.from, "bytes", l.importer.progress.done, "cause", cause)
 	l.stopImport()
 	l.replica.StageFailed(cause.Error())
 }
@@ -205,8 +179,11 @@ func (l *life) stopImport() {
 		return
 	}
 	l.importer = nil
-	m.stop()
-	m.stage.Discard()
+	if m.writing {
+		l.abandoned = m
+		return
+	}
+	m.stage.Discard() // the next stage takes the place of what remains
 }
 
 // dropStage removes a copy, whole or not.
@@ -214,10 +191,24 @@ func (l *life) dropStage(reason string) {
 	if l.importer == nil && l.staged == nil {
 		return
 	}
-	l.node.logger.Info("copy of the store dropped", "reason", reason)
+	l.logger.Info("copy of the store dropped", "reason", reason)
 	l.stopImport()
 	if l.staged != nil {
 		l.staged.Discard()
 		l.staged = nil
 	}
+}
+
+// closeCopies removes what came of copies, once no work is under way.
+func (l *life) closeCopies() {
+	for _, m := range []*importer{l.importer, l.abandoned} {
+		if m != nil {
+			m.stage.Discard()
+		}
+	}
+	l.importer, l.abandoned = nil, nil
+	for _, x := range l.exporters {
+		x.export.Close()
+	}
+	l.exporters = nil
 }

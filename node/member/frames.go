@@ -1,4 +1,4 @@
-package node
+package member
 
 import (
 	"encoding/binary"

@@ -1,13 +1,11 @@
-package node
+package member
 
-// tailBytes bounds the entries that are kept in memory after they were applied.
-// What is delivered soon after it was published is read from here.
-const tailBytes = 32 << 20
-
-// tail holds the data of the newest applied entries. It also bridges the time
+// tail holds the data of the newest applied entries: what is delivered soon after
+// it was published is read from here. It also bridges the time
 // in which an entry is applied, because a majority has it, while this node's
 // own disk does not have it yet.
 type tail struct {
+	limit   int      // bytes that are kept although they are durable
 	first   uint64   // index of entries[0]
 	entries [][]byte // consecutive; nil for entries without data
 	head    int      // entries before it are gone
@@ -17,7 +15,7 @@ type tail struct {
 // add takes the entry at index, which follows the one before, or starts anew.
 func (t *tail) add(index uint64, data []byte) {
 	if index != t.first+uint64(len(t.entries)) {
-		*t = tail{first: index}
+		*t = tail{limit: t.limit, first: index}
 	}
 	t.entries = append(t.entries, data)
 	t.bytes += len(data)
@@ -26,7 +24,7 @@ func (t *tail) add(index uint64, data []byte) {
 // trim lets the oldest entries go while too many bytes are held; only those at
 // or below durable, which can be read from the store.
 func (t *tail) trim(durable uint64) {
-	for t.bytes > tailBytes && t.head < len(t.entries) && t.first+uint64(t.head) <= durable {
+	for t.bytes > t.limit && t.head < len(t.entries) && t.first+uint64(t.head) <= durable {
 		t.bytes -= len(t.entries[t.head])
 		t.entries[t.head] = nil
 		t.head++

@@ -1,0 +1,90 @@
+package member
+
+import (
+	"log/slog"
+	"time"
+
+	"holdfast/mesh"
+	"holdfast/node/jetstream"
+	"holdfast/protocol"
+	"holdfast/wal"
+)
+
+// TickInterval is the time between two calls of Tick. The periods of this
+// package are counted in ticks: a wall clock may jump, and a process that was
+// held up must not take its own pause for the silence of others.
+const TickInterval = 20 * time.Millisecond
+
+func ticks(d time.Duration) uint64 { return uint64(d / TickInterval) }
+
+func duration(ticks uint64) time.Duration { return time.Duration(ticks) * TickInterval }
+
+// Environment is where a member lives: the mesh, the disk, and hands for work
+// that would hold up the loop. No method blocks, except End.
+type Environment interface {
+	// Begin begins a life over an open store: writes go to that store, and the
+	// member joins the mesh as a new incarnation that says status of itself.
+	Begin(store *wal.Store, status mesh.Status) error
+	// Announce renews what the member says of itself to whoever connects.
+	Announce(status mesh.Status)
+	// Send queues a frame for a member, whose links keep the order of frames. It
+	// returns false when there is no link or it is full. The environment keeps
+	// body.
+	Send(to string, kind byte, body []byte) bool
+	// Write queues a durable change of the store. Changes are made in order;
+	// Written reports them, the last of several that were made together.
+	Write(id uint64, write *protocol.Write)
+	// Background does work beside the loop, and then calls done as the loop. Work
+	// reads the store or writes a staged copy; several may be under way.
+	Background(work, done func())
+	// End ends the life: it closes the links and waits until every queued write
+	// was made or has failed and no work is under way. Nothing of this life is
+	// reported any more, and no done is called. The store stays open.
+	End()
+}
+
+// Options configure a member.
+type Options struct {
+	Name    string
+	Cluster string
+	Members []string // names of all, this one included
+	// Continue founds from survivors without asking when a majority is lost.
+	Continue bool
+
+	Dir         *wal.Dir // its store is closed
+	Environment Environment
+	Bus         jetstream.Bus
+	MaxPayload  int           // of a client's message, in bytes
+	Now         func() int64  // the wall clock, nanoseconds since 1970
+	Random      func() uint64 // identifiers and seeds
+	// Restoring is told how far a copy of another member's store is, in percent.
+	Restoring func(percent uint64)
+	Logger    *slog.Logger
+
+	// CheckpointBytes is how much log is applied between two checkpoints, and
+	// CheckpointInterval the pause after which a quieter log gets one too.
+	// Zero: 16 MiB, a minute.
+	CheckpointBytes    int
+	CheckpointInterval time.Duration
+	// CopyChunkBytes is the size of the pieces in which a store is copied to
+	// another member. Zero: 512 KiB.
+	CopyChunkBytes int
+	// TailBytes bounds the entries that are kept in memory after they were
+	// applied. Zero: 32 MiB.
+	TailBytes int
+}
+
+func (o *Options) complete() {
+	if o.CheckpointBytes == 0 {
+		o.CheckpointBytes = 16 << 20
+	}
+	if o.CheckpointInterval == 0 {
+		o.CheckpointInterval = time.Minute
+	}
+	if o.CopyChunkBytes == 0 {
+		o.CopyChunkBytes = 512 << 10
+	}
+	if o.TailBytes == 0 {
+		o.TailBytes = 32 << 20
+	}
+}
