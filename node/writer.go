@@ -6,20 +6,16 @@ import (
 	"sync"
 	"time"
 
+	"holdfast/node/member"
 	"holdfast/protocol"
 	"holdfast/wal"
 )
-
-// committer makes writes durable: all of them in one transaction, in order.
-type committer interface {
-	Commit(writes ...*protocol.Write) error
-}
 
 // writer is the goroutine that talks to the disk, so that the loop never waits
 // for it. Everything that is queued while one transaction runs goes into the
 // next one together: the disk's own latency sets the size of the group.
 type writer struct {
-	store    committer
+	store    member.Committer
 	done     func(id uint64, err error) // called from the writer's goroutine
 	logger   *slog.Logger
 	queue    queue[queuedWrite]
@@ -37,7 +33,7 @@ const fullDiskPause = 200 * time.Millisecond
 
 // startWriter starts a writer over store. done is told the ID of the last write
 // that became durable, or the first error, after which nothing more is written.
-func startWriter(store committer, logger *slog.Logger, done func(id uint64, err error)) *writer {
+func startWriter(store member.Committer, logger *slog.Logger, done func(id uint64, err error)) *writer {
 	w := &writer{store: store, done: done, logger: logger, stopping: make(chan struct{}), ended: make(chan struct{})}
 	w.queue.init()
 	go w.run()
@@ -86,7 +82,7 @@ func (w *writer) run() {
 func (w *writer) commit(writes []*protocol.Write) error {
 	full := false
 	for {
-		err := w.store.Commit(writes...)
+		err := member.Commit(w.store, writes)
 		if !errors.Is(err, wal.ErrDiskFull) {
 			if full && err == nil {
 				w.logger.Info("there is room on the disk again")
@@ -96,12 +92,6 @@ func (w *writer) commit(writes []*protocol.Write) error {
 		if !full {
 			full = true
 			w.logger.Error("no room on the disk: nothing is acknowledged until there is", "cause", err)
-		}
-		// A checkpoint frees room, and refers to nothing that is not durable.
-		for i, write := range writes {
-			if write.Checkpoint != nil && w.store.Commit(write) == nil {
-				writes[i] = &protocol.Write{}
-			}
 		}
 		select {
 		case <-w.stopping:
