@@ -1,0 +1,4 @@
+package explore
+
+// budget counts actions by kind.
+type budget [opCount]uint8
