@@ -108,6 +108,7 @@ func (c *Consumer) drop(d *delivered) {
 		c.redelivered--
 	}
 	c.pending.remove(d)
+	c.trimTimers()
 	c.touch()
 }
 

@@ -54,6 +54,7 @@ type block struct {
 	page []byte    // nil while open
 	cols [blockColumns]column
 	runs int
+	next []uint32 // see chain.go; nil when nothing is known
 
 	// What the durable state lacks or has, see checkpoint.go.
 	dirty       bool // listed among the stream's dirty blocks

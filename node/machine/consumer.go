@@ -222,10 +222,17 @@ func (c *Consumer) arm(d *delivered, due int64) {
 	if limit := c.config.MaxDeliver; limit > 0 && int(d.tries) >= limit {
 		heap = &c.final
 	}
-	if len(heap.items) > 2*c.pending.count+64 {
-		heap.compact(c.current)
-	}
+	c.trimTimers()
 	heap.push(timer{due: due, order: d.order, seq: d.seq})
+}
+
+// trimTimers keeps the stale timers from outnumbering the others by far.
+func (c *Consumer) trimTimers() {
+	for _, heap := range [2]*timerHeap{&c.due, &c.final} {
+		if len(heap.items) > 2*c.pending.count+64 {
+			heap.compact(c.current)
+		}
+	}
 }
 
 // rearm builds the timers anew from what is pending.

@@ -64,7 +64,7 @@ func (s *Stream) digest(d *digester) {
 	})
 	for _, sub := range s.Subjects("") {
 		d.text(sub.Subject)
-		d.numbers(sub.Messages, sub.First, sub.Last)
+		d.numbers(sub.Messages)
 	}
 	for _, p := range s.dedup.pages {
 		d.text(string(p.append(nil)))

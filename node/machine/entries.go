@@ -1,10 +1,17 @@
 package machine
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 const (
 	entryChunkBits = 12
 	entryChunkSize = 1 << entryChunkBits
+	// A chunk counts in an array while more than minDense of its entries live,
+	// and in a list while at most maxSparse do: an old entry that lives on
+	// costs little, however many dead ones are around it.
+	minDense, maxSparse = 64, 256
 )
 
 // entryTable counts the live messages of every log entry, so that an entry can
@@ -19,9 +26,87 @@ type entryTable struct {
 	died     []uint64 // entries at or below reported that died since Dead was asked
 }
 
+// entryChunk counts for entryChunkSize consecutive entries; at least one lives.
 type entryChunk struct {
-	live  [entryChunkSize]uint16 // at most MaxSlots each
-	total int
+	dense  *[entryChunkSize]uint16 // nil: sparse has the counts
+	sparse []liveEntry             // ascending, none zero
+	living int                     // entries with live messages, while dense
+}
+
+type liveEntry struct {
+	place uint16 // of the entry in the chunk
+	live  uint16 // messages, at most MaxSlots
+}
+
+func (c *entryChunk) search(place uint16) (int, bool) {
+	if n := len(c.sparse); n == 0 || c.sparse[n-1].place < place {
+		return n, false
+	}
+	return slices.BinarySearchFunc(c.sparse, place, func(e liveEntry, place uint16) int { return cmp.Compare(e.place, place) })
+}
+
+func (c *entryChunk) get(place uint16) uint16 {
+	if c.dense != nil {
+		return c.dense[place]
+	}
+	if at, ok := c.search(place); ok {
+		return c.sparse[at].live
+	}
+	return 0
+}
+
+func (c *entryChunk) add(place uint16) {
+	if c.dense != nil {
+		if c.dense[place]++; c.dense[place] == 1 {
+			c.living++
+		}
+		return
+	}
+	n := len(c.sparse)
+	if n > 0 && c.sparse[n-1].place == place { // the entry being applied
+		c.sparse[n-1].live++
+		return
+	}
+	at, ok := c.search(place)
+	if ok {
+		c.sparse[at].live++
+		return
+	}
+	c.sparse = slices.Insert(c.sparse, at, liveEntry{place: place, live: 1})
+	if len(c.sparse) > maxSparse {
+		c.dense, c.living = new([entryChunkSize]uint16), len(c.sparse)
+		for _, e := range c.sparse {
+			c.dense[e.place] = e.live
+		}
+		c.sparse = nil
+	}
+}
+
+// remove returns what is left of the entry, and whether nothing lives in the
+// whole chunk.
+func (c *entryChunk) remove(place uint16, count int) (left uint16, empty bool) {
+	if c.dense == nil {
+		at, _ := c.search(place)
+		e := &c.sparse[at]
+		if e.live -= uint16(count); e.live > 0 {
+			return e.live, false
+		}
+		c.sparse = slices.Delete(c.sparse, at, at+1)
+		return 0, len(c.sparse) == 0
+	}
+	c.dense[place] -= uint16(count)
+	if c.dense[place] > 0 {
+		return c.dense[place], false
+	}
+	if c.living--; c.living < minDense {
+		for place, live := range c.dense {
+			if live > 0 {
+				c.sparse = append(c.sparse, liveEntry{uint16(place), live})
+			}
+		}
+		c.dense = nil
+	}
+	return 0, false
 }
 
 func (t *entryTable) chunk(entry uint64) *entryChunk {
@@ -32,9 +117,11 @@ func (t *entryTable) chunk(entry uint64) *entryChunk {
 	return t.chunks[n-t.base]
 }
 
+func placeOf(entry uint64) uint16 { return uint16(entry & (entryChunkSize - 1)) }
+
 func (t *entryTable) live(entry uint64) int {
 	if c := t.chunk(entry); c != nil {
-		return int(c.live[entry&(entryChunkSize-1)])
+		return int(c.get(placeOf(entry)))
 	}
 	return 0
 }
@@ -45,15 +132,14 @@ func (t *entryTable) add(entry uint64) {
 	if c == nil {
 		c = t.makeChunk(entry >> entryChunkBits)
 	}
-	c.live[entry&(entryChunkSize-1)]++
-	c.total++
+	c.add(placeOf(entry))
 }
 
 func (t *entryTable) makeChunk(n uint64) *entryChunk {
 	if len(t.chunks) == 0 {
 		t.base = n
 	}
-	for n < t.base { // only while a checkpoint is read: streams come in any order
+	if n < t.base { // only while a checkpoint is read: streams come in any order
 		t.chunks = slices.Insert(t.chunks, 0, make([]*entryChunk, t.base-n)...)
 		t.base = n
 	}
@@ -67,14 +153,11 @@ func (t *entryTable) makeChunk(n uint64) *entryChunk {
 
 // remove uncounts a number of live messages of the entry.
 func (t *entryTable) remove(entry uint64, count int) {
-	c := t.chunk(entry)
-	slot := &c.live[entry&(entryChunkSize-1)]
-	*slot -= uint16(count)
-	c.total -= count
-	if *slot == 0 && entry <= t.reported {
+	left, empty := t.chunk(entry).remove(placeOf(entry), count)
+	if left == 0 && entry <= t.reported {
 		t.died = append(t.died, entry)
 	}
-	if c.total > 0 {
+	if !empty {
 		return
 	}
 	t.chunks[entry>>entryChunkBits-t.base] = nil

@@ -33,6 +33,22 @@ func (x *index) search(seq uint64) int {
 	return at
 }
 
+// find is locate for a sequence that has nothing to do with the last lookup.
+func (x *index) find(seq uint64) *block {
+	if len(x.blocks) == 0 || seq < x.blocks[0].first {
+		return nil
+	}
+	// In a stream without gaps this is the place.
+	at := int(min((seq-x.blocks[0].first)/uint64(x.size), uint64(len(x.blocks)-1)))
+	if b := x.blocks[at]; seq < b.first || seq >= b.end() {
+		at = sort.Search(len(x.blocks), func(i int) bool { return seq < x.blocks[i].end() })
+	}
+	if at < len(x.blocks) && x.blocks[at].first <= seq {
+		return x.blocks[at]
+	}
+	return nil
+}
+
 // get returns the row of a live message.
 func (x *index) get(seq uint64) (record, bool) {
 	b := x.locate(seq)

@@ -21,7 +21,7 @@ type Options struct {
 	BlockMessages int
 }
 
-// Machine is the state that the log describes. See the package's contract.
+// Machine is the state that the log describes.
 type Machine struct {
 	applied uint64
 	stamp   int64 // least stamp that the next entry may have

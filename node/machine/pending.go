@@ -2,6 +2,9 @@ package machine
 
 import "sort"
 
+// maxIdlePending bounds the memory that an empty list keeps for the next messages.
+const maxIdlePending = 16_384
+
 // delivered is a message that a consumer was given and has not answered.
 type delivered struct {
 	seq   uint64
@@ -52,7 +55,10 @@ func (p *pendingList) remove(d *delivered) {
 	d.tries = 0
 	p.count--
 	if p.count == 0 {
-		p.items, p.head = p.items[:0], 0
+		p.head = 0
+		if p.items = p.items[:0]; cap(p.items) > maxIdlePending {
+			p.items = nil
+		}
 		return
 	}
 	for p.items[p.head].tries == 0 {

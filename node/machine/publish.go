@@ -237,6 +237,9 @@ func (s *Stream) store(seq uint64, subject []byte, r *record) {
 		id = s.addSubject(string(subject))
 	}
 	r.subject = id
+	if s.chained() {
+		s.link(&s.subjects.list[id], seq)
+	}
 	s.subjects.list[id].stored(seq)
 	b := s.index.open(seq)
 	b.add(r)

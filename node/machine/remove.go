@@ -18,6 +18,9 @@ func (s *Stream) remove(seq uint64) {
 	s.msgs--
 	s.bytes -= s.size(len(sub.name), r.content)
 	sub.removed(seq)
+	if !sub.firstExact && sub.count > 0 && s.chained() {
+		s.follow(sub, b, i)
+	}
 	for _, c := range s.consumers {
 		c.gone(seq, r.subject)
 	}

@@ -210,6 +210,9 @@ func (s *Stream) finishRestore() error {
 				return malformed
 			}
 			sub := &s.subjects.list[r.subject]
+			if s.chained() {
+				s.link(sub, b.first+uint64(i))
+			}
 			sub.stored(b.first + uint64(i))
 			s.machine.entries.add(r.entry)
 			s.msgs++

@@ -141,11 +141,10 @@ func (s *Stream) Next(from uint64, filter string) (Stored, bool) {
 	return s.Message(seq)
 }
 
-// SubjectCount tells about the live messages of one subject.
+// SubjectCount is a subject with the number of its live messages.
 type SubjectCount struct {
-	Subject     string
-	Messages    uint64
-	First, Last uint64 // sequences
+	Subject  string
+	Messages uint64
 }
 
 // Subjects returns the subjects that match the filter and have messages, in
@@ -155,9 +154,7 @@ func (s *Stream) Subjects(filter string) []SubjectCount {
 	for id := range s.subjects.list {
 		sub := &s.subjects.list[id]
 		if sub.count > 0 && (filter == "" || covers(filter, sub.name)) {
-			found = append(found, SubjectCount{
-				Subject: sub.name, Messages: uint64(sub.count), First: s.firstSeq(uint32(id)), Last: s.lastSeq(uint32(id)),
-			})
+			found = append(found, SubjectCount{Subject: sub.name, Messages: uint64(sub.count)})
 		}
 	}
 	slices.SortFunc(found, func(a, b SubjectCount) int { return cmp.Compare(a.Subject, b.Subject) })

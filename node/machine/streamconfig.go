@@ -214,6 +214,9 @@ func (s *Stream) adopt(old *server.StreamConfig) {
 			s.sweep(s.first)
 		}
 	}
+	if s.chained() != (old.MaxMsgsPer > 1) {
+		s.relink()
+	}
 	s.enforceTotals()
 	if limit := s.config.MaxMsgsPer; limit > 0 && (old.MaxMsgsPer <= 0 || limit < old.MaxMsgsPer) {
 		s.enforceSubjects()

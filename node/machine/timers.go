@@ -62,6 +62,9 @@ func (h *timerHeap) down(i int) {
 // compact drops the timers that are not current.
 func (h *timerHeap) compact(current func(t *timer) bool) {
 	kept := h.items[:0]
+	if cap(kept) > maxIdlePending {
+		kept = nil
+	}
 	for i := range h.items {
 		if current(&h.items[i]) {
 			kept = append(kept, h.items[i])
