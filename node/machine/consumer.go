@@ -23,6 +23,9 @@ type Consumer struct {
 	// cursor is the lowest sequence not looked at yet. Below it, everything was
 	// given out or passed over, except what skips lists.
 	cursor uint64
+	// peekSeq saves searching twice: with the cursor at peekCursor, nothing
+	// below peekSeq matches the filters. Not part of the replicated state.
+	peekCursor, peekSeq uint64
 	// skips are messages below cursor still to be given out, ascending: the
 	// last of each subject as of the consumer's creation.
 	skips []uint64

@@ -54,6 +54,7 @@ func (m *Machine) createConsumer(s *Stream, action server.ConsumerAction, encode
 func (c *Consumer) setConfig(config *server.ConsumerConfig) {
 	c.config, c.encoded = config, encodeJSON(config)
 	c.filters, c.matches = consumerFilters(config), nil
+	c.peekCursor, c.peekSeq = 0, 0
 	if len(c.filters) > 0 {
 		c.matches = c.stream.matching(c.filters)
 	}

@@ -170,12 +170,21 @@ func (c *Consumer) nextNew() (uint64, bool) {
 	if len(c.filters) == 0 {
 		return s.index.next(c.cursor)
 	}
-	if len(c.filters) == 1 {
-		if id, ok := s.subjects.ids[c.filters[0]]; ok {
-			return s.index.nextOf(max(c.cursor, s.subjects.list[id].first), id)
-		}
+	from := c.cursor
+	if c.peekCursor == from {
+		from = max(from, c.peekSeq)
 	}
-	return s.index.nextIn(c.cursor, c.matches)
+	var seq uint64
+	var ok bool
+	if id, known := s.subjects.ids[c.filters[0]]; known && len(c.filters) == 1 {
+		seq, ok = s.index.nextOf(max(from, s.subjects.list[id].first), id)
+	} else {
+		seq, ok = s.index.nextIn(from, c.matches)
+	}
+	if ok {
+		c.peekCursor, c.peekSeq = c.cursor, seq
+	}
+	return seq, ok
 }
 
 // released takes note that a consumer no longer needs a message: an interest
