@@ -39,10 +39,11 @@ type verdict struct {
 	alarm bool
 }
 
-// takeOffer keeps a leader's latest offer.
+// takeOffer keeps a leader's latest offer. One for catching up may come from a
+// leader that has not committed an entry of its own term yet.
 func (c *Core) takeOffer(p *peer, m *Message) {
 	p.role = m.Role
-	if !m.Role.Leading || m.Status.Blank() {
+	if !m.Role.Leading && !m.CatchUp || m.Status.Blank() {
 		p.offer = nil
 		return
 	}

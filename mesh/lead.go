@@ -46,6 +46,9 @@ func (c *Core) leadMembers() {
 		if c.lead.term != 0 {
 			c.endLeadership()
 		}
+		if c.local.Leader && c.local.InContact {
+			c.serveLagging()
+		}
 		return
 	}
 	if c.lead.term != c.local.Term {
@@ -95,6 +98,18 @@ func (c *Core) serve(p *peer) {
 	if q := &p.question; q.listed != listed || q.store == 0 && c.now >= q.at+c.retry(1) {
 		*q = question{listed: listed, nonce: c.fresh(), at: c.now}
 		c.send(p, Message{Type: TypeAsk, Nonce: q.nonce})
+	}
+}
+
+// serveLagging offers copies to those that lag behind what this store keeps,
+// before the leader has committed an entry of its own term: that entry may wait
+// for the acknowledgement of just such a voter. It changes nothing else, and the
+// copy has only what is committed.
+func (c *Core) serveLagging() {
+	for _, p := range c.peers {
+		if f, _ := c.local.follower(p.status.Voter()); p.connected && c.holds(p) && f.Lagging {
+			c.offer(p, true)
+		}
 	}
 }
 

@@ -156,6 +156,34 @@ func TestWhoIsOfferedACopy(t *testing.T) {
 	}
 }
 
+// The entry that makes a leader ready may wait for a voter that needs a copy.
+func TestLaggingVoterIsServedByALeaderThatIsNotReady(t *testing.T) {
+	c, local, statuses := leaderOf(t, "n1", "n2", "n3")
+	local.Ready, local.Term = false, 2
+	local.Followers[0].Lagging = true
+	c.SetLocal(local)
+	blank := Status{Member: "n3", Store: 33, Counter: 1}
+	c.Step("n3", Message{Type: TypeStatus, Status: blank})
+	var e Effects
+	c.Take(&e)
+	if offers := sent(&e, TypeOffer); !slices.Equal(offers, []string{"n2"}) {
+		t.Fatalf("offers %v", offers)
+	}
+	offer := e.Messages[slices.IndexFunc(e.Messages, func(m Envelope) bool { return m.Message.Type == TypeOffer })].Message
+	if offer.Role.Leading || !offer.CatchUp {
+		t.Fatalf("%+v", offer)
+	}
+
+	s := &store{id: 2, lineage: lineage1, log: local.Log.(*store).log, term: 1, counter: 1, boot: 1}
+	lagging := New(Options{Self: "n2", Members: []string{"n1", "n2", "n3"}, RetryTicks: 4, ReportTicks: 50, Random: newRandom()},
+		Local{Status: s.status("n2"), Foundings: s.foundings(), Log: s})
+	lagging.Connected("n1", statuses["n1"])
+	lagging.Step("n1", offer)
+	if lagging.Take(&e); e.Stage == nil || e.Stage.Purpose != PurposeCatchUp {
+		t.Fatalf("stage %+v", e.Stage)
+	}
+}
+
 func TestBump(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -15,16 +15,16 @@ import (
 
 // memory is a store that survives the end of a replica but not a wipe.
 type memory struct {
-	identity  protocol.Identity
-	boot      uint64
-	hard      protocol.HardState
-	promise   protocol.Attempt
-	granted   []protocol.Attempt
-	entries   []protocol.Entry // index 1 first
-	foundings []protocol.Founding
+	identity protocol.Identity
+	boot     uint64
+	hard     protocol.HardState
+	promise  protocol.Attempt
+	granted  []protocol.Attempt
+	entries  []protocol.Entry // index 1 first
+	first    uint64           // entries below are not handed out any more; zero: none
 }
 
-func (m *memory) First() uint64 { return 1 }
+func (m *memory) First() uint64 { return max(m.first, 1) }
 func (m *memory) Last() uint64  { return uint64(len(m.entries)) }
 func (m *memory) Mark(index uint64) (protocol.Mark, bool) {
 	if index == 0 {
