@@ -1,0 +1,6 @@
+package simulation
+
+// Mutation breaks something on purpose.
+type Mutation int
+
+const NoMutation Mutation = 0

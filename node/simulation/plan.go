@@ -1,0 +1,39 @@
+package simulation
+
+import "time"
+
+// plan is what a seed makes of a run, before anything happens.
+type plan struct {
+	hosts    int
+	disaster bool // a majority may lose its memory at once
+	wait     bool // when_majority_lost = "wait": an operator has to found
+	faulty   int64
+	pause    int64 // between two faults, on average
+
+	topics, publishers, consumers int
+	window                        int // messages of a publisher on their way
+	largest                       int // bytes of a large message
+	lastMessages                  int // that every publisher gets acknowledged at the end
+
+	checkpointBytes    int
+	checkpointInterval time.Duration
+	tailBytes          int
+}
+
+func (w *world) draw() plan {
+	r := w.random
+	p := plan{
+		hosts:    []int{3, 3, 3, 5, 5, 1}[r.IntN(6)],
+		disaster: w.options.Seed%4 == 3,
+		faulty:   w.between(15*second, 50*second),
+		pause:    w.often(150*millisecond, 4*second),
+		topics:   1 + r.IntN(3), publishers: 1 + r.IntN(3), consumers: r.IntN(3),
+		window:  []int{1, 1, 8, 64}[r.IntN(4)],
+		largest: []int{100, 20_000, 200_000}[r.IntN(3)], lastMessages: 20,
+		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
+		checkpointInterval: time.Duration(w.between(second, 20*second)),
+		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],
+	}
+	p.wait = p.disaster && r.IntN(3) == 0
+	return p
+}

@@ -1,0 +1,151 @@
+package simulation
+
+import (
+	"fmt"
+	"strings"
+
+	"holdfast/mesh"
+	"holdfast/protocol"
+)
+
+// calm ends all faults. From now on everything has to come back by itself.
+func (w *world) calm() {
+	w.trace.note(w.now, "", "no more faults")
+	w.clients.quiet = true
+	for a, h := range w.hosts {
+		for b := range w.hosts {
+			if a != b {
+				w.network.unblock(a, b)
+			}
+		}
+		h.pausedUntil, h.slowness, h.full, h.pace = w.now, 1, false, 1
+		if h.process == nil {
+			h.restart(w.between(0, second))
+		}
+	}
+	for _, t := range w.clients.topics {
+		for _, p := range t.publishers {
+			p.acked = 0
+		}
+	}
+	w.after(second, w.operate)
+}
+
+// operate is a person who does what alarms and reports ask for.
+func (w *world) operate() {
+	for _, h := range w.hosts {
+		if h.process != nil {
+			w.attend(h.process)
+		}
+	}
+	w.after(second, w.operate)
+}
+
+func (w *world) attend(p *process) {
+	view := p.member.View()
+	for _, m := range view.Members {
+		if m.Name != p.host.name || m.State != mesh.StateAlarmed || !w.plan.disaster {
+			continue
+		}
+		p.host.note("operator discards the store: %s", m.Remedy)
+		p.put(mailCall, func() {
+			if err := p.member.Discard(p.member.Identity().Store); err != nil {
+				p.host.note("discard refused: %v", err)
+			}
+		})
+	}
+	if w.plan.wait && strings.Contains(view.Waiting, "found --without") {
+		p.host.note("operator founds: %s", view.Waiting)
+		p.put(mailCall, func() {
+			if err := p.member.Found(nil); err != nil {
+				p.host.note("founding refused: %v", err)
+			}
+		})
+	}
+}
+
+// settled reports that everything is live again.
+func (w *world) settled() bool { return w.now%tick == 0 || w.missing() == "" }
+
+// missing says what is not as it should be yet; empty when everything is.
+func (w *world) missing() string {
+	leader := w.leader()
+	if leader == nil {
+		return "nobody leads\n" + w.standing()
+	}
+	status, _ := leader.member.Raft()
+	if !leader.member.Serving() || !status.ConfigurationCommitted {
+		return "the leader does not serve\n" + w.standing()
+	}
+	for _, h := range w.hosts {
+		switch p := h.process; {
+		case p == nil:
+			return h.name + " does not run"
+		case p.member.Identity().Lineage != leader.member.Identity().Lineage:
+			return h.name + " is in another lineage\n" + w.standing()
+		case !status.Configuration.Contains(protocol.Voter{Name: h.name, Store: p.member.Identity().Store}):
+			return h.name + " is not a voter\n" + w.standing()
+		}
+	}
+	if text := w.clients.missing(leader); text != "" {
+		return text + "\n" + w.standing()
+	}
+	for _, h := range w.hosts {
+		if h.process.member.Machine().Applied() != leader.member.Machine().Applied() {
+			return h.name + " trails"
+		}
+	}
+	return ""
+}
+
+// missing says what a client still waits for.
+func (c *workload) missing(leader *process) string {
+	for _, t := range c.topics {
+		s := leader.member.Machine().Stream(t.name)
+		if s == nil {
+			return "there is no stream " + t.name
+		}
+		for _, p := range t.publishers {
+			if p.acked < t.world.plan.lastMessages || p.flying > 0 {
+				return fmt.Sprintf("publisher %d of %s has %d messages acknowledged and waits for %d", p.number, t.name, p.acked, p.flying)
+			}
+		}
+		for _, consumer := range t.consumers {
+			state := s.Consumer(consumer.name)
+			if state == nil {
+				return "there is no consumer " + consumer.key()
+			}
+			if floor, last := state.State().AckFloor.Stream, s.State().LastSeq; floor < last {
+				return fmt.Sprintf("consumer %s has acknowledged %d of %d", consumer.key(), floor, last)
+			}
+		}
+	}
+	return ""
+}
+
+// standing describes all members, for a report.
+func (w *world) standing() string {
+	var b strings.Builder
+	for _, h := range w.hosts {
+		p := h.process
+		if p == nil {
+			fmt.Fprintf(&b, "  %s: down\n", h.name)
+			continue
+		}
+		status, holding := p.member.Raft()
+		local := p.member.Local()
+		role := "blank"
+		if holding {
+			role = status.Role.String()
+		}
+		fmt.Fprintf(&b, "  %s: %s store %s lineage %s epoch %d promise %v term %d last %d commit %d release %d applied %d serving %v configuration %s (committed %v)\n",
+			h.name, role, local.Store, local.Lineage, local.Epoch, local.Promise, local.Term, status.Last, status.Commit, status.Release,
+			p.member.Machine().Applied(), p.member.Serving(), status.Configuration, status.ConfigurationCommitted)
+		view := p.member.View()
+		fmt.Fprintf(&b, "      waiting: %s; alarms: %v\n", view.Waiting, view.Alarms)
+		for _, m := range view.Members {
+			fmt.Fprintf(&b, "      %s %s connected %v %s %s\n", m.Name, m.State, m.Connected, m.Reason, m.Remedy)
+		}
+	}
+	return b.String()
+}
