@@ -108,7 +108,7 @@ func (n *node) kill(t testing.TB) time.Time {
 	at := time.Now()
 	n.process.told = true
 	n.signal(t, syscall.SIGKILL)
-	n.waitExit(t, 10*time.Second)
+	n.waitExit(t, 30*time.Second)
 	return at
 }
 

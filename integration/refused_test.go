@@ -213,7 +213,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"unknown table", good + "\n[clutser]\nname = \"x\"\n", []string{"clutser"}},
 		{"wrong type", replace("[nats]\nlisten = ", "[nats]\nlisten = 4222\n# "), []string{"listen"}},
 		{"no address", replace(n.clientAddress(), "nowhere"), []string{"nats.listen", "nowhere"}},
-		{"bad choice", replace("secret_file", "when_majority_lost = \"panic\"\nsecret_file"), []string{"when_majority_lost", "panic"}},
+		{"bad choice", replace("when_majority_lost = \"wait\"", "when_majority_lost = \"panic\""), []string{"when_majority_lost", "panic"}},
 		{"name not among the members", replace("name  = \"n1\"", "name  = \"n9\""), []string{"n9"}},
 		{"the same member twice", replace("name   = \"n3\"", "name   = \"n2\""), []string{"n2"}},
 		{"the same port twice", replace(n.monitorAddress(), n.clientAddress()), []string{n.clientAddress()}},
