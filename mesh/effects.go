@@ -4,8 +4,8 @@ import "holdfast/protocol"
 
 // Effects is what the owner has to do, in the order of the package comment.
 type Effects struct {
-	// StepDown: the replication core drops leadership; nothing is persisted
-	// (rule P5, step 1). Freeze: it never votes, campaigns or acknowledges again
+	// StepDown: the replication core drops leadership or candidacy; nothing is
+	// persisted (rule P5, step 1). Freeze: it never votes, campaigns or acknowledges again
 	// (rule P3).
 	StepDown, Freeze bool
 	// DropStage: give up the copy that is being staged or waits, if any.

@@ -51,11 +51,13 @@ func (c *Core) answerConfirm(p *peer, m *Message) {
 		c.refuse(p, m, refusal, reason)
 		return
 	}
-	if c.local.Leader && !c.off.confirmStepsDown {
-		c.effects.StepDown = true
-		c.followNobody()
-		c.event(Info, "leadership dropped: a founder asks and no quorum is in contact",
-			"founder", m.Status.Voter(), "epoch", m.Attempt.Epoch, "attempt", m.Attempt.ID)
+	if !c.local.Blank() && !c.off.confirmStepsDown {
+		c.effects.StepDown = true // also a candidate: votes of stores that are gone may be on their way
+		if c.local.Leader {
+			c.followNobody()
+			c.event(Info, "leadership dropped: a founder asks and no quorum is in contact",
+				"founder", m.Status.Voter(), "epoch", m.Attempt.Epoch, "attempt", m.Attempt.ID)
+		}
 	}
 	c.send(p, Message{Type: TypeConfirmed, Attempt: m.Attempt})
 }
