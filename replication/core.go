@@ -11,6 +11,7 @@ import (
 // for concurrent use. See the package comment for what its owner owes it.
 type Core struct {
 	options Options // the limits; durable state in it is as of New
+	off     switches
 	self    protocol.Voter
 	lineage protocol.Lineage
 	random  *rand.Rand

@@ -84,7 +84,7 @@ func (c *Core) ProposeConfiguration(proposed protocol.Configuration) error {
 		return ErrNotReady
 	case c.newest().Index > c.state.Commit:
 		return ErrPending
-	case !singleChange(c.newest().Configuration, proposed):
+	case !c.off.singleChange && !singleChange(c.newest().Configuration, proposed):
 		return fmt.Errorf("%w: from %s to %s", ErrNotSingle, c.newest().Configuration, proposed)
 	}
 	c.propose(protocol.KindConfig, protocol.AppendConfiguration(nil, proposed))

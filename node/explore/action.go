@@ -56,12 +56,7 @@ func (a Action) Describe(names []string) string {
 	case DeliverAt:
 		return fmt.Sprintf("%s %s→%s #%d", opNames[a.Op], names[a.A], names[a.B], a.K)
 	case Found:
-		var without []string
-		for i, name := range names {
-			if a.K&(1<<i) != 0 {
-				without = append(without, name)
-			}
-		}
+		without := (&World{names: names}).subset(uint32(a.K))
 		return fmt.Sprintf("%s at %s without %q", opNames[a.Op], names[a.A], strings.Join(without, ","))
 	}
 	return fmt.Sprintf("%s %s", opNames[a.Op], names[a.A])
@@ -237,12 +232,7 @@ func (w *World) Return(i int) bool {
 
 // Found is an operator's `found --without` at a member; without is a set of bits.
 func (w *World) Found(i int, without uint32) error {
-	var names []string
-	for k, name := range w.names {
-		if without&(1<<k) != 0 {
-			names = append(names, name)
-		}
-	}
+	names := w.subset(without)
 	n := w.own(i)
 	orderedBefore, withoutBefore := n.ordered, n.without
 	n.ordered, n.without = true, without
@@ -252,6 +242,22 @@ func (w *World) Found(i int, without uint32) error {
 	}
 	w.settle(i)
 	return nil
+}
+
+// mayFound reports whether a member would take the command. It changes nothing.
+func (w *World) mayFound(n *node, without uint32) bool {
+	_, err := n.replica.PlanFound(w.subset(without))
+	return err == nil
+}
+
+// subset names the members of a set of bits.
+func (w *World) subset(bits uint32) (names []string) {
+	for k, name := range w.names {
+		if bits&(1<<k) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Discard is an operator's `discard` of the member's present store.

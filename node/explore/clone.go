@@ -85,6 +85,8 @@ func makeDeepen(t reflect.Type) deepen {
 	case reflect.Bool, reflect.String, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
 		return nil
+	case reflect.Func: // no closures: what it works on is handed to it
+		return nil
 	case reflect.Slice:
 		return deepenSlice(t)
 	case reflect.Array:

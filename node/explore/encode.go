@@ -77,7 +77,7 @@ var fieldRules = map[string]map[string]encode{
 		"writes":   skip, "replica": skip, "store": skip, "aside": skip,
 	},
 	"Replica": {
-		"options": skip, "out": skip, "raftEffects": skip, "meshEffects": skip, "mesh": skip, "raft": skip,
+		"options": skip, "off": skip, "out": skip, "raftEffects": skip, "meshEffects": skip, "mesh": skip, "raft": skip,
 		"counter": skip, // is in local
 		"lastID":  skip,
 	},
@@ -100,7 +100,7 @@ var fieldRules = map[string]map[string]encode{
 		"changedAt": since(meshNow, retryTicks), "bumpedAt": since(meshNow, retryTicks),
 	},
 	"replication.Core": {
-		"options": skip, "random": skip, "out": skip, "scratch": skip, "failed": skip,
+		"options": skip, "off": skip, "random": skip, "out": skip, "scratch": skip, "failed": skip,
 		"now": skip, "lastWrite": skip, "ownVote": back(raftWrite),
 	},
 	"tail":  {"log": skip, "limit": skip},

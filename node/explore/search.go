@@ -233,13 +233,13 @@ func (r *run) stepsOf(list []Action, w *World, a int8) []Action {
 		list = append(list, Action{Op: Propose, A: a})
 	}
 	if r.allowed(w, Found) {
-		for without := range 1 << len(w.nodes) {
-			if without&(1<<a) == 0 {
+		for without := range uint32(1) << len(w.nodes) {
+			if without&(1<<a) == 0 && w.mayFound(n, without) {
 				list = append(list, Action{Op: Found, A: a, K: int8(without)})
 			}
 		}
 	}
-	if r.allowed(w, Discard) {
+	if _, err := n.replica.PlanDiscard(n.store.identity.Store); err == nil && r.allowed(w, Discard) {
 		list = append(list, Action{Op: Discard, A: a})
 	}
 	return list

@@ -81,7 +81,13 @@ func (w *World) perform(i int) {
 	n := w.own(i)
 	write := n.writes[0]
 	n.writes = n.writes[1:]
-	w.judge.writes(w, i, write.Write, func() { n.store.commit(write.Write) })
+	w.judge.writes(w, i, write.Write, func() {
+		granted := n.store.granted
+		n.store.commit(write.Write)
+		if write.Write.Identity != nil && w.off(inheritByFounding) {
+			n.store.granted = granted
+		}
+	})
 	n.replica.Written(write.ID)
 }
 
@@ -99,6 +105,9 @@ func (w *World) activate(i int, a *mesh.Activation) {
 		fresh.hard = old.hard
 		fresh.hard.Commit, fresh.hard.Release = last, min(old.hard.Release, last)
 		fresh.promise, fresh.granted, fresh.boot = old.promise, old.granted, old.boot
+	}
+	if w.off(inheritBySwitch) {
+		fresh.granted = old.granted
 	}
 	w.judge.switches(w, i, fresh)
 	w.say("%s goes over to store %s with lineage %s to index %d", n.name, a.Identity.Store, a.Identity.Lineage, last)

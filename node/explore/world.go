@@ -192,6 +192,17 @@ func (w *World) say(format string, args ...any) {
 	}
 }
 
+// ownRules are the clauses that bind the owner of a store instead of the cores:
+// a fresh store has granted nothing (rule P4).
+const (
+	inheritBySwitch   = "fresh-store-grants/switch"
+	inheritByFounding = "fresh-store-grants/founding"
+)
+
+var ownRules = map[string]bool{inheritBySwitch: true, inheritByFounding: true}
+
+func (w *World) off(rule string) bool { return slices.Contains(w.rules, rule) }
+
 // start begins a process on the member's store and connects it.
 func (w *World) start(i int) {
 	n := w.own(i)
@@ -211,6 +222,9 @@ func (w *World) start(i int) {
 		return
 	}
 	for _, rule := range w.rules {
+		if ownRules[rule] {
+			continue
+		}
 		if err := switchOff(r, rule); err != nil {
 			panic(err)
 		}

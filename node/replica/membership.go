@@ -123,7 +123,7 @@ func (r *Replica) propose(e *mesh.Effects) {
 	case e.Remove != nil && newest.Contains(*e.Remove):
 		r.proposed("remove voter", e.Remove.String(), r.raft.ProposeConfiguration(newest.Without(e.Remove.Name)))
 	case e.Add != nil:
-		if _, taken := newest.Store(e.Add.Name); !taken {
+		if _, taken := newest.Store(e.Add.Name); !taken || r.off.removeThenAdd {
 			r.proposed("add voter", e.Add.String(), r.raft.ProposeConfiguration(newest.With(*e.Add)))
 		}
 	}

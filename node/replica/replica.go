@@ -55,6 +55,7 @@ const counterBits = 40
 // use.
 type Replica struct {
 	options Options
+	off     switches
 	mesh    *mesh.Core
 	raft    *replication.Core // nil while the store is blank
 	history history
@@ -211,6 +212,9 @@ func (r *Replica) StepRaft(from string, body []byte) error {
 	}
 	if r.stopped || r.raft == nil {
 		return nil
+	}
+	if r.off.liftPromise != nil {
+		r.off.liftPromise(r, &message)
 	}
 	r.raft.Step(message)
 	return nil
