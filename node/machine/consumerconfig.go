@@ -21,7 +21,7 @@ func (m *Machine) createConsumer(s *Stream, action server.ConsumerAction, encode
 	if name == "" {
 		name = config.Name
 	}
-	if name == "" {
+	if name == "" || encodeJSON(config) == nil { // it could not be kept
 		result.Err = server.NewJSConsumerBadDurableNameError()
 		return
 	}

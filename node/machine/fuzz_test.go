@@ -65,6 +65,10 @@ func normalized(name string, change ...func(c *server.StreamConfig)) *server.Str
 func FuzzApply(f *testing.F) {
 	f.Add(fuzzBatch())
 	f.Add([]byte{})
+	var incomplete Batch // a configuration that decodes but cannot be encoded
+	incomplete.Reset(epoch)
+	incomplete.add(opCreateStream, []byte(`{"name":"B"}`))
+	f.Add(bytes.Clone(incomplete.Bytes()))
 	f.Add([]byte{batchVersion, 0, 0, 0, 0, 0, 0, 0, 0, byte(opPublish), 1, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		one, two := fuzzMachine(t), fuzzMachine(t)

@@ -75,6 +75,9 @@ func decodeStreamConfig(encoded []byte) (*server.StreamConfig, *server.ApiError)
 	if config.Name == "" {
 		return nil, server.NewJSStreamInvalidConfigError(errors.New("stream name is required"))
 	}
+	if encodeJSON(config) == nil { // it could not be kept
+		return nil, server.NewJSStreamInvalidConfigError(errors.New("a policy of the stream is missing"))
+	}
 	return config, nil
 }
 
