@@ -69,13 +69,20 @@ type pendingWrite struct {
 	founding bool // this write makes the store a founder
 }
 
-// maxSettleRounds bounds how often the cores may answer each other in one Take.
+// maxSettleRounds bounds how often the cores may answer each other at once.
 // They settle in two or three; more means that they feed each other for ever.
 const maxSettleRounds = 100
 
 // Take moves what has to be done into effects, whose slices are reused.
 func (r *Replica) Take(effects *Effects) {
 	effects.reset()
+	r.settle()
+	r.out, *effects = *effects, r.out
+}
+
+// settle carries out what the two cores want of each other, and collects what
+// they want of the owner for the next Take.
+func (r *Replica) settle() {
 	for range maxSettleRounds {
 		if r.stopped {
 			break
@@ -86,7 +93,6 @@ func (r *Replica) Take(effects *Effects) {
 			break
 		}
 	}
-	r.out, *effects = *effects, r.out
 }
 
 // takeRaft carries out what the replication core wants and reports whether that

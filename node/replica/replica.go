@@ -197,6 +197,9 @@ func (r *Replica) StepMembership(from string, body []byte) error {
 	}
 	r.syncLocal()
 	r.mesh.Step(from, message)
+	// What the answer promises binds at once, not with the next Take: the
+	// replication core must not get another input before.
+	r.settle()
 	return nil
 }
 
