@@ -107,7 +107,7 @@ func (c *cluster) end(t *testing.T) {
 }
 
 // readyLimit bounds a start on a busy machine. It is about wedges, not speed.
-const readyLimit = 40 * time.Second
+const readyLimit = 60 * time.Second
 
 // waitReady waits until every running node serves and all agree who leads, and
 // returns the leader.
