@@ -307,9 +307,7 @@ func (c *Core) install() {
 }
 
 // losses lists the members whose stores may have held acknowledged entries that
-// the founder's log lacks. An entry was acknowledged when a majority of the
-// configuration stored it; if fewer stores than that are gone, one of those
-// that are left has it, and the founder's log is not behind theirs.
+// the founder's log lacks; none when that cannot be.
 func (a *attempt) losses() []string {
 	var gone []string
 	for _, v := range a.own.Configuration.Voters {
@@ -318,11 +316,19 @@ func (a *attempt) losses() []string {
 			gone = append(gone, v.Name)
 		}
 	}
-	if len(gone) < a.own.Configuration.Majority() {
+	if !mayLose(a.own.Configuration, len(gone)) {
 		return nil
 	}
 	return gone
 }
+
+// mayLose reports whether acknowledged entries may be lost with so many voters
+// of the configuration that ends the best survivor's log. More than half of them
+// share a store with every majority of this configuration, and of any that
+// differs by one voter; so one of them knows of a later one if it was committed,
+// and the best log does. Half of them do not: of two voters, one may have added a
+// third and gone on with that.
+func mayLose(c protocol.Configuration, gone int) bool { return gone > 0 && 2*gone >= len(c.Voters) }
 
 // account says exactly what the founding keeps and what it loses.
 func (a *attempt) account(self string) string {

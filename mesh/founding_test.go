@@ -105,6 +105,30 @@ func TestFoundingThatLosesNothing(t *testing.T) {
 	c.spotless()
 }
 
+// One of the two voters that the survivor knows is gone. The other may have led
+// on with a third, of which the survivor never heard.
+func TestFoundingThatMayLoseWithoutKnowing(t *testing.T) {
+	c := formed(t, switches{}, weaknesses{}, "n1", "n2", "n3")
+	c.wipe("n3")
+	c.rejoin("n3", "n1")
+	c.only("n1", "n2")
+	config := c.nodes["n1"].store.config().Without("n3")
+	c.must(c.appendConfig("n1", config) && c.replicate("n1", "n2"), "remove n3")
+	c.only("n1", "n3")
+	c.must(c.appendConfig("n1", config.With(c.nodes["n3"].voter())) && c.replicate("n1", "n3"), "add n3")
+	c.write("n1", "D0", "n3")
+	c.must(c.acked("D0"), "D0 is not acknowledged")
+	c.wipe("n1")
+	c.wipe("n3")
+	c.judge.acked = nil // no store has it any more
+	c.proceed = true
+	c.restart("n2")
+	c.link("n1", "n2", "n3")
+	c.must(c.settleDown() == "", "not formed: %s", c.judge.formed())
+	c.must(c.said("founded from n2", "acknowledged writes that only n1 held are lost"), "no account")
+	c.spotless()
+}
+
 // founder returns a core that has asked all others to confirm, its other
 // members' statuses, and its effects so far.
 func founder(t *testing.T) (*Core, []Status, Effects) {

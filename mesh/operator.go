@@ -39,7 +39,7 @@ func (c *Core) PlanFound(without []string) (Risk, error) {
 	} else {
 		r.Lines = append(r.Lines, fmt.Sprintf("A new lineage is founded from %s, lineage %s, up to index %d.", p.best.Member, p.best.Lineage, p.best.LastIndex))
 	}
-	if lost := c.lostVoters(p); len(lost) >= p.best.Configuration.Majority() && !p.best.Blank() {
+	if lost := c.lostVoters(p); mayLose(p.best.Configuration, len(lost)) && !p.best.Blank() {
 		r.Lines = append(r.Lines, fmt.Sprintf("Acknowledged writes that only %s held are lost to it.", list(lost)))
 	}
 	if len(without) > 0 {
