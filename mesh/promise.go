@@ -94,7 +94,7 @@ func (c *Core) judge(m *Message) (Refusal, string) {
 		return RefusedPromised, fmt.Sprintf("it promised epoch %d", promise.Epoch)
 	case !c.pinned(&m.Pinned):
 		return RefusedChanged, "its status changed"
-	case c.local.Leader && c.local.InContact:
+	case c.local.Leader && c.local.InContact && !c.off.leaderRefuses:
 		return RefusedLeading, fmt.Sprintf("it leads lineage %s and hears from its quorum", c.local.Lineage)
 	case !c.off.leaveTest && !c.mayLeaveForFounder(m):
 		reason := fmt.Sprintf("its store %s holds lineage %s to index %d, which the log of %s, lineage %s to index %d, does not contain",

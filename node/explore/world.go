@@ -110,7 +110,8 @@ var firstLineage = protocol.Lineage{Epoch: 1, ID: 1}
 
 // Formed returns the state in which most schedules begin: a1, b1 and c1, the
 // first three, are the voters of L1 with i1 FOUND(L1, {a1}) and i2 the
-// configuration; term 1; a leads and has committed i2. Others are blank.
+// configuration; a leads and has committed i2. Others are blank and cut off. The
+// real a leads because it was elected: with term 2 and a no-op at i3.
 func Formed(rules []string, names ...string) *World {
 	w := empty(rules, names)
 	var voters []protocol.Voter
@@ -129,13 +130,13 @@ func Formed(rules []string, names ...string) *World {
 		n.store.hard = protocol.HardState{Term: 1, Commit: 1, Release: 1}
 	}
 	w.judge.founds = []founded{{lineage: firstLineage}}
+	for i := 3; i < len(names); i++ {
+		for j := range names {
+			w.cut[i][j], w.cut[j][i] = true, true
+		}
+	}
 	for i := range w.nodes {
 		w.start(i)
-	}
-	for i := range 3 {
-		for j := range i {
-			w.link(i, j)
-		}
 	}
 	w.quiet()
 	w.Timeout(0)
