@@ -47,6 +47,10 @@ type Options struct {
 	MaxBytes int64            // limit of the store's file, kept to about 1 MiB; 0: none
 	Now      func() time.Time // for the notes in the quarantine; nil: time.Now
 	Random   func() uint64    // for store IDs; nil: the system's random source
+	// Before is asked before each change of a name or of a small file in the
+	// folder; its error takes the change's place. A simulation cuts a process
+	// off there. Nil: nobody is asked.
+	Before func(operation, path string) error
 
 	disk disk
 }
@@ -78,6 +82,9 @@ func OpenDir(path string, owner Owner, opt Options) (*Dir, error) {
 	}
 	if opt.Random == nil {
 		opt.Random = systemRandom
+	}
+	if opt.Before != nil {
+		opt.disk.before = opt.Before
 	}
 	if len(owner.Cluster) > maxNameBytes || len(owner.Member) > maxNameBytes {
 		return nil, fmt.Errorf("open store folder %s: a name of more than %d bytes", path, maxNameBytes)

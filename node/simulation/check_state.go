@@ -8,18 +8,24 @@ type digestKey struct {
 }
 
 type digest struct {
-	sum  uint64
-	host string
+	sum   uint64
+	first string
+	hosts map[string]bool // that have it
 }
 
-// sampled is at which of the log's indices states are compared.
-const sampled = 8
+// sampled tells at which of the log's indices states are compared: often in a
+// short log, and more seldom in a long one, which costs more to compare.
+func sampled(index uint64) bool {
+	if index < 256 {
+		return index%8 == 0
+	}
+	return index%64 == 0
+}
 
 // sameState: members that applied the log of one lineage up to the same index
 // have the same state.
 func (c *checks) sameState(p *process) {
-	m := p.member.Machine()
-	if index := m.Applied(); index > 0 && index%sampled == 0 {
+	if index := p.member.Machine().Applied(); index > 0 && sampled(index) {
 		c.compare(p, digestKey{p.member.Identity().Lineage, index})
 	}
 }
@@ -27,15 +33,17 @@ func (c *checks) sameState(p *process) {
 func (c *checks) compare(p *process, k digestKey) {
 	name := p.host.name
 	known, ok := c.digests[k]
-	if ok && known.host == name {
+	if ok && known.hosts[name] {
 		return
 	}
 	sum := p.member.Machine().Digest()
 	if ok && known.sum != sum {
-		c.world.fail("states differ: %s and %s applied lineage %s up to %d", known.host, name, k.lineage, k.index)
+		c.world.fail("states differ: %s and %s applied lineage %s up to %d", known.first, name, k.lineage, k.index)
 	}
 	if !ok {
 		c.world.trace.count(c.world.now, k.index, sum)
-		c.digests[k] = digest{sum, name}
+		known = digest{sum, name, map[string]bool{}}
+		c.digests[k] = known
 	}
+	known.hosts[name] = true
 }

@@ -1,18 +1,107 @@
 package simulation
 
-// damage makes a store that cannot be trusted: the next write of a process that
-// runs fails.
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"holdfast/wal"
+)
+
+// errCutOff takes the place of a change in a store folder before which the
+// process is killed.
+var errCutOff = errors.New("simulated: killed")
+
+// damage makes a store that cannot be trusted, in one of several ways. It is
+// found out when the process writes, when the store is opened, or when somebody
+// reads the place.
 func (w *world) damage(h *host) {
+	if w.chance(0.4) {
+		w.failWrites(h)
+		return
+	}
+	h.crash()
+	h.suspect = h.identity()
+	switch w.random.IntN(3) {
+	case 0:
+		w.flip(h)
+	case 1:
+		h.truncate()
+	case 2:
+		h.note("the pointer to the store is damaged")
+		if err := os.WriteFile(filepath.Join(h.folder, "current"), []byte("nothing"), 0o600); err != nil {
+			h.note("there is none: %v", err)
+		}
+		h.suspect = 0
+	}
+	h.restart(w.often(millisecond, 3*second))
+}
+
+// failWrites makes the next write of a process fail.
+func (w *world) failWrites(h *host) {
 	p := h.process
 	if p == nil || p.era == nil {
 		return
 	}
 	h.note("disk fails")
 	x := p.era
-	p.put(mailWritten, func() {
-		if !x.ended {
-			x.broken = true
-			p.member.Written(0, errBadSector)
+	p.put(mailWritten, x.living(func() {
+		x.broken = true
+		p.member.Written(0, &wal.DamageError{Path: "store", What: "simulated: bad sector"})
+	}))
+}
+
+// flip changes bytes of one message wherever the store's file has them.
+func (w *world) flip(h *host) {
+	var texts []string
+	for _, t := range w.checks.sortedStreams() {
+		for seq := uint64(1); seq <= uint64(len(t.messages)); seq++ {
+			if m, ok := t.messages[seq]; ok {
+				texts = append(texts, m.text)
+			}
 		}
+	}
+	if len(texts) == 0 {
+		return
+	}
+	text := texts[w.random.IntN(len(texts))]
+	h.note("bytes of %q are changed on the disk", text)
+	h.eachStore(func(path string) error {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		damaged := bytes.ReplaceAll(content, []byte(text), []byte(strings.ToLower(text)))
+		return os.WriteFile(path, damaged, 0o600)
 	})
+}
+
+func (h *host) truncate() {
+	h.note("the store's file is cut short")
+	h.eachStore(func(path string) error { return os.Truncate(path, 12_000) })
+}
+
+// eachStore does something with the store files of the folder.
+func (h *host) eachStore(act func(path string) error) {
+	paths, err := filepath.Glob(filepath.Join(h.folder, "store-*.db"))
+	for i := 0; i < len(paths) && err == nil; i++ {
+		err = act(paths[i])
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		h.world.fail("damage the store of %s: %v", h.name, err)
+	}
+}
+
+// beforeChange kills a process now and then in the middle of what it does to its
+// store folder.
+func (p *process) beforeChange(string, string) error {
+	w := p.host.world
+	if p.cut || !w.clients.quiet && w.chance(w.plan.cuts) {
+		p.cut = true
+		return errCutOff
+	}
+	return nil
 }

@@ -38,6 +38,7 @@ func (e *environment) Begin(store *wal.Store, status mesh.Status) error {
 		process: p, store: store, status: status,
 		incarnation: p.host.world.random.Uint64(), stores: map[protocol.StoreID]seenStore{},
 	}
+	p.opened = store
 	p.host.world.network.join(p.era)
 	return nil
 }
@@ -51,6 +52,9 @@ func (e *environment) Send(to string, kind byte, body []byte) bool {
 func (e *environment) Write(id uint64, write *protocol.Write) {
 	era := e.process.era
 	era.queue = append(era.queue, queuedWrite{id, write})
+	if p := e.process; p.host.world.options.Mutation == EarlyWritten {
+		p.put(mailWritten, era.living(func() { p.member.Written(id, nil) }))
+	}
 	era.startWriting()
 }
 
@@ -61,11 +65,7 @@ func (e *environment) Background(work, done func()) {
 			return
 		}
 		work()
-		era.process.put(mailCall, func() {
-			if !era.ended {
-				done()
-			}
-		})
+		era.process.put(mailCall, era.living(done))
 	})
 }
 
@@ -140,11 +140,7 @@ func (x *era) commit() bool {
 	if after := x.store.Meta().Identity; err == nil && after.Lineage != before.Lineage {
 		h.world.checks.founded(h, x.store)
 	}
-	x.process.put(mailWritten, func() {
-		if !x.ended {
-			x.process.member.Written(id, err)
-		}
-	})
+	x.process.put(mailWritten, x.living(func() { x.process.member.Written(id, err) }))
 	return err == nil
 }
 

@@ -1,8 +1,6 @@
 package simulation
 
 import (
-	"errors"
-
 	"holdfast/protocol"
 	"holdfast/replication"
 )
@@ -97,9 +95,14 @@ func (w *world) breakLinks() {
 	}
 }
 
+// maxSkew bounds how wrong a wall clock is. The time of the log never goes back:
+// after a leader whose clock was ahead it stands still until others have caught
+// up, and what waits for a time waits so long.
+const maxSkew = 15 * second
+
 // turnClock makes a wall clock jump and go at another pace.
 func (w *world) turnClock(h *host) {
-	h.skew += w.between(-30*second, 30*second)
+	h.skew = w.between(-maxSkew, maxSkew)
 	h.pace = 0.8 + 0.5*w.random.Float64()
 	h.note("clock is off by %d ms, a tick takes %.2f", h.skew/millisecond, h.pace)
 }
@@ -147,9 +150,6 @@ func (w *world) forget(h *host) {
 	h.restart(w.often(millisecond, 3*second))
 }
 
-// errBadSector is what damages a store.
-var errBadSector = errors.New("simulated: bad sector")
-
 // mayForget keeps promise 1 meaningful: unless the run is about disasters, a
 // majority keeps its memory. A host whose memory was taken counts until its
 // store is a voter again.
@@ -168,7 +168,7 @@ func (w *world) mayForget(victim *host) bool {
 	unsound := 0
 	for _, h := range w.hosts {
 		store := h.store()
-		if h == victim || store == nil || !status.Configuration.Contains(protocol.Voter{Name: h.name, Store: store.Meta().Identity.Store}) {
+		if h == victim || store == nil || h.suspect == store.Meta().Identity.Store || !status.Configuration.Contains(protocol.Voter{Name: h.name, Store: store.Meta().Identity.Store}) {
 			unsound++
 		}
 	}

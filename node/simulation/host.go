@@ -1,7 +1,6 @@
 package simulation
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/node/member"
+	"holdfast/protocol"
 	"holdfast/wal"
 )
 
@@ -27,13 +27,15 @@ type host struct {
 	retired []string   // folders of stores that could be mounted again
 	folders int
 
-	skew        int64   // of the wall clock, in nanoseconds
-	pace        float64 // length of a tick relative to the right one
-	pausedUntil int64   // the process is held up, as by SIGSTOP
-	slowness    int64   // factor of the disk's latency
-	full        bool    // the disk has no room
-	restarting  bool    // somebody will start the process
-	starts      int
+	skew        int64            // of the wall clock, in nanoseconds
+	pace        float64          // length of a tick relative to the right one
+	pausedUntil int64            // the process is held up, as by SIGSTOP
+	suspect     protocol.StoreID // a store that was damaged, perhaps not noticed yet
+
+	slowness   int64 // factor of the disk's latency
+	full       bool  // the disk has no room
+	restarting bool  // somebody will start the process
+	starts     int
 }
 
 func (w *world) addHost(number int) *host {
@@ -62,9 +64,11 @@ type process struct {
 	dir    *wal.Dir
 	member *member.Member
 	port   *port
-	era    *era // of the present life; nil between lives
+	era    *era       // of the present life; nil between lives
+	opened *wal.Store // of the newest life
 
 	mail     [kinds][]func()
+	cut      bool // it is to be killed in the middle of what it does
 	awake    bool // a round of the loop is on its way
 	handover bool // it is being stopped in order
 }
@@ -90,12 +94,12 @@ func (h *host) start() {
 	h.note("process starts (%d)", h.starts)
 	p := &process{host: h, port: newPort(h)}
 	if err := p.open(); err != nil {
-		h.note("start failed: %v", err)
-		p.release()
-		if !errors.Is(err, wal.ErrDiskFull) {
+		if !p.cut {
 			w.fail("%s does not start: %v", h.name, err)
 		}
-		h.restart(second)
+		h.note("process is killed while it starts")
+		p.abandon()
+		h.restart(w.often(millisecond, second))
 		return
 	}
 	h.process = p
@@ -122,6 +126,7 @@ func (p *process) open() (err error) {
 		MapBytes: 64 << 20,
 		Now:      func() time.Time { return time.Unix(0, h.clock()) },
 		Random:   w.random.Uint64,
+		Before:   p.beforeChange,
 	})
 	if err != nil {
 		return err
@@ -175,6 +180,11 @@ func (p *process) round() {
 	p.member.Settle()
 	p.port.flush()
 	w.observe(p)
+	if p.cut {
+		h.crash()
+		h.restart(w.often(millisecond, second))
+		return
+	}
 	if ended, err := p.member.Ended(); ended {
 		h.note("process ends: %v", err)
 		if err != nil {
@@ -240,12 +250,17 @@ func (h *host) crash() {
 	h.note("process is killed")
 	h.process = nil
 	h.pausedUntil = 0
+	h.world.nats.gone(h)
+	p.abandon()
+}
+
+// abandon is the end of a process that is killed.
+func (p *process) abandon() {
 	if p.era != nil {
 		p.era.cutOff()
-		h.world.network.leave(p.era, "connection reset")
+		p.host.world.network.leave(p.era, "connection reset")
 		p.era = nil
 	}
-	h.world.nats.gone(h)
 	p.release()
 }
 
@@ -254,6 +269,9 @@ func (p *process) release() {
 	if p.member != nil {
 		p.host.left = p.member.Store()
 		p.host.left.Close() // the process is gone, nobody takes note of an error
+	}
+	if p.opened != nil {
+		p.opened.Close()
 	}
 	if p.dir != nil {
 		if err := p.dir.Close(); err != nil {
@@ -270,6 +288,14 @@ func (h *host) wipe() {
 	if err := os.RemoveAll(h.folder); err != nil {
 		h.world.fail("wipe %s: %v", h.name, err)
 	}
+}
+
+// identity is that of the store on the host's disk; zero when there is none.
+func (h *host) identity() protocol.StoreID {
+	if store := h.store(); store != nil {
+		return store.Meta().Identity.Store
+	}
+	return 0
 }
 
 // store is what the host has on its disk: of the process that runs, or of the

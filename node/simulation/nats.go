@@ -55,11 +55,17 @@ func (p *port) Unsubscribe(subject, _ string) { delete(p.subscriptions, subject)
 
 func (p *port) Deliver(to, reply, header, payload []byte) {
 	ack, subject, _ := strings.Cut(string(reply), "@")
+	if w, running := p.host.world, p.host.process; w.options.Mutation == AckInvented && running != nil && w.chance(0.1) {
+		running.put(mailMessage, func() { running.member.Handle(&jetstream.Message{Subject: []byte(ack)}) })
+	}
 	p.outbox = append(p.outbox, outgoing{to: string(to), subject: subject, reply: ack, header: slices.Clone(header), payload: slices.Clone(payload)})
 	p.host.world.checks.delivered(p.host, ack, subject, payload)
 }
 
 func (p *port) Publish(subject, reply, header, payload []byte) {
+	if c, request := p.host.world.nats.addressee(string(subject)); c != nil {
+		payload = p.host.world.mutateAnswer(c.pending[request], payload)
+	}
 	p.outbox = append(p.outbox, outgoing{to: string(subject), subject: string(subject), reply: string(reply), header: slices.Clone(header), payload: slices.Clone(payload)})
 	if c, request := p.host.world.nats.addressee(string(subject)); c != nil {
 		p.host.world.checks.answered(p.host, c.pending[request], header, payload)

@@ -51,7 +51,7 @@ type sentFrame struct {
 type seenStore struct{ boot, incarnation uint64 }
 
 func newNetwork(w *world, hosts int) *network {
-	n := &network{world: w, links: map[[2]int]*link{}, delay: 2 * millisecond}
+	n := &network{world: w, links: map[[2]int]*link{}, delay: w.plan.delay, repeat: w.plan.repeat}
 	for range hosts {
 		n.blockades = append(n.blockades, make([]uint64, hosts))
 	}
@@ -198,6 +198,11 @@ func (n *network) carry(end *linkEnd, f sentFrame) {
 
 func (n *network) deliver(end *linkEnd, f sentFrame) {
 	from, y := end.era.process.host, end.link.ends[1-end.side].era
+	arrives := n.world.mutateFrame(f)
+	if arrives == nil {
+		return
+	}
+	f = *arrives
 	n.world.trace.bytes(n.world.now, f.body)
 	y.process.put(mailFrame, y.living(func() { y.process.member.Frame(from.name, f.kind, f.body) }))
 }

@@ -8,7 +8,10 @@ type plan struct {
 	disaster bool // a majority may lose its memory at once
 	wait     bool // when_majority_lost = "wait": an operator has to found
 	faulty   int64
-	pause    int64 // between two faults, on average
+	pause    int64   // between two faults, on average
+	delay    int64   // most that a frame takes
+	repeat   float64 // how many frames arrive twice
+	cuts     float64 // how often a process is killed in the middle of a change of its store folder
 
 	topics, publishers, consumers int
 	window                        int // messages of a publisher on their way
@@ -25,15 +28,18 @@ func (w *world) draw() plan {
 	p := plan{
 		hosts:    []int{3, 3, 3, 5, 5, 1}[r.IntN(6)],
 		disaster: w.options.Seed%4 == 3,
-		faulty:   w.between(15*second, 50*second),
+		faulty:   w.between(10*second, 40*second),
 		pause:    w.often(150*millisecond, 4*second),
-		topics:   1 + r.IntN(3), publishers: 1 + r.IntN(3), consumers: r.IntN(3),
-		window:  []int{1, 1, 8, 64}[r.IntN(4)],
+		topics:   1 + r.IntN(3), publishers: 1 + r.IntN(2), consumers: r.IntN(3),
+		window:  []int{1, 1, 8, 32}[r.IntN(4)],
 		largest: []int{100, 20_000, 200_000}[r.IntN(3)], lastMessages: 20,
 		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
 		checkpointInterval: time.Duration(w.between(second, 20*second)),
 		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],
 	}
+	p.delay = []int64{millisecond, 5 * millisecond, 60 * millisecond}[r.IntN(3)]
+	p.repeat = []float64{0, 0, 0.01}[r.IntN(3)]
+	p.cuts = []float64{0, 0.02, 0.1}[r.IntN(3)]
 	p.wait = p.disaster && r.IntN(3) == 0
 	return p
 }

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,6 +23,7 @@ func (w *world) calm() {
 		if h.process == nil {
 			h.restart(w.between(0, second))
 		}
+		w.after(2*second, func() { w.scrub(h) })
 	}
 	for _, t := range w.clients.topics {
 		for _, p := range t.publishers {
@@ -29,6 +31,15 @@ func (w *world) calm() {
 		}
 	}
 	w.after(second, w.operate)
+}
+
+// scrub finds damage that nobody has come across yet.
+func (w *world) scrub(h *host) {
+	p := h.process
+	if p == nil || h.suspect == 0 || h.suspect != h.identity() {
+		return
+	}
+	p.put(mailCall, func() { p.member.SetAside(errors.New("a scrub found damage")) })
 }
 
 // operate is a person who does what alarms and reports ask for.
@@ -64,14 +75,20 @@ func (w *world) attend(p *process) {
 	}
 }
 
-// settled reports that everything is live again.
-func (w *world) settled() bool { return w.now%tick == 0 || w.missing() == "" }
+// settled reports that everything is live again. It looks once a tick.
+func (w *world) settled() bool {
+	if w.now < w.nextLook {
+		return false
+	}
+	w.nextLook = w.now + tick
+	return w.missing() == ""
+}
 
 // missing says what is not as it should be yet; empty when everything is.
 func (w *world) missing() string {
 	leader := w.leader()
 	if leader == nil {
-		return "nobody leads\n" + w.standing()
+		return "nobody leads"
 	}
 	status, _ := leader.member.Raft()
 	if !leader.member.Serving() || !status.ConfigurationCommitted {
@@ -88,7 +105,7 @@ func (w *world) missing() string {
 		}
 	}
 	if text := w.clients.missing(leader); text != "" {
-		return text + "\n" + w.standing()
+		return text
 	}
 	for _, h := range w.hosts {
 		if h.process.member.Machine().Applied() != leader.member.Machine().Applied() {

@@ -42,7 +42,7 @@ const tick = 20 * millisecond
 // Run makes one run, which depends on nothing but its options.
 func Run(o Options) (result Result) {
 	result.Seed = o.Seed
-	w := &world{options: o, random: rand.New(rand.NewPCG(o.Seed, 0x686f6c6466617374)), trace: newTrace(o.Out)}
+	w := &world{options: o, random: rand.New(rand.NewPCG(o.Seed, 0x686f6c6466617374)), trace: newTrace(o.Out), cached: map[string][]byte{}}
 	defer func() {
 		if caught := recover(); caught != nil {
 			if v, ok := caught.(violation); ok {
@@ -59,7 +59,7 @@ func Run(o Options) (result Result) {
 	w.calm()
 	began := w.now
 	if !w.runUntil(began+quietTicks*tick, w.settled) {
-		w.fail("not live %d ticks after the last fault: %s", quietTicks, w.missing())
+		w.fail("not live %d ticks after the last fault: %s", quietTicks, w.missing()+"\n"+w.standing())
 	}
 	result.QuietTicks = int((w.now - began) / tick)
 	w.checks.atEnd()

@@ -135,7 +135,7 @@ func (p *publisher) work() {
 			p.publish(&publication{publisher: p, text: fmt.Sprintf("%s/%d/%d", p.topic.name, p.number, p.next)})
 		}
 	}
-	w.after(w.often(millisecond, 300*millisecond), p.work)
+	w.after(w.often(millisecond, int64(w.plan.window)*100*millisecond), p.work)
 }
 
 func (p *publisher) publish(m *publication) {
@@ -168,8 +168,7 @@ type reader struct {
 	client *client
 	// floors are the highest sequences whose acknowledgements reached a client,
 	// by the time at which their stream was created.
-	floors  map[time.Time]uint64
-	answers int
+	floors map[time.Time]uint64
 }
 
 func newReader(t *topic) *reader {
@@ -189,9 +188,12 @@ func (r *reader) work() {
 	t, w := r.topic, r.topic.world
 	floors := maps.Clone(r.floors)
 	call(r.client, "STREAM.INFO."+t.name, nil, func(response *server.JSApiStreamInfoResponse, ok bool) {
-		if ok && !w.plan.disaster { // what was acknowledged may be lost there
-			r.answers++
+		switch {
+		case !ok:
+		case !w.plan.disaster:
 			w.checks.info(t, floors, response)
+		case response.Error != nil && response.Error.ErrCode == uint16(server.JSStreamNotFoundErr) && t.state == topicThere:
+			t.enter(topicUnknown) // lost with everything else
 		}
 		w.after(w.between(20*millisecond, 500*millisecond), r.work)
 	})

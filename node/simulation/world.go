@@ -30,6 +30,10 @@ type world struct {
 	nats    *nats
 	checks  *checks
 	clients workload
+
+	cached map[string][]byte // answers, for a mutation
+
+	nextLook int64 // when the end of the quiet phase is looked for
 }
 
 // event is something that happens at a time.
