@@ -20,8 +20,8 @@ type target interface {
 	arguments(c *cluster, n *node) ([]string, error)
 	// view asks a running node for its opinion of the cluster.
 	view(n *node) (view, error)
-	// settle waits after the creation of a stream or consumer until clients of
-	// every node can use it.
+	// settle waits after a stream or consumer was created, changed or deleted
+	// until clients of every node see the difference.
 	settle()
 }
 

@@ -101,6 +101,7 @@ func streamUpdate(c *client) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	underTest.settle()
 	info := c.info(s)
 	check(c.t, "description", info.Config.Description, "changed")
 	check(c.t, "max messages", info.Config.MaxMsgs, 4)
@@ -119,6 +120,7 @@ func streamUpdate(c *client) {
 	if _, err := c.js.UpdateStream(c.ctx, jetstream.StreamConfig{Name: c.stream, Subjects: []string{c.subject("a")}}); err != nil {
 		c.t.Fatal(err)
 	}
+	underTest.settle()
 	_, err = c.js.Publish(c.ctx, "other."+c.root, []byte("x"), jetstream.WithRetryAttempts(0))
 	c.wantError(err, jetstream.ErrNoStreamResponse, "publish to the removed subject")
 	checkState(c.t, c.info(s), 4, 8, 11)
@@ -244,6 +246,7 @@ func streamDelete(c *client) {
 	if err := c.js.DeleteStream(c.ctx, c.stream); err != nil {
 		c.t.Fatal(err)
 	}
+	underTest.settle()
 	_, err := c.js.Stream(c.ctx, c.stream)
 	c.wantError(err, jetstream.ErrStreamNotFound, "info after the delete")
 	_, err = consumer.Info(c.ctx)
