@@ -29,8 +29,12 @@ const (
 	Return              // a's former store comes back, and a new process starts
 	Stall               // a's disk performs nothing until Unstall
 	Unstall
-	Cut   // the link of a and b breaks and stays broken until Heal
-	Heal  //
+	Cut  // the link of a and b breaks and stays broken until Heal
+	Heal //
+	Hold // what is on its way from a to b is late, until Release
+	Release
+	Park // a's copies wait until Unpark
+	Unpark
 	Found // an operator at a: found --without k, a set of members
 	Discard
 	opCount
@@ -38,7 +42,7 @@ const (
 
 var opNames = [opCount]string{
 	"deliver", "deliver-one", "duplicate", "lose", "beat", "timeout", "perform", "copy", "switch", "propose", "crash", "start",
-	"wipe", "return", "stall", "unstall", "cut", "heal", "found", "discard",
+	"wipe", "return", "stall", "unstall", "cut", "heal", "hold", "release", "park", "unpark", "found", "discard",
 }
 
 // Action is one step.
@@ -51,7 +55,7 @@ type Action struct {
 // Describe says the action with the members' names.
 func (a Action) Describe(names []string) string {
 	switch a.Op {
-	case Deliver, Duplicate, Lose, Cut, Heal:
+	case Deliver, Duplicate, Lose, Cut, Heal, Hold, Release:
 		return fmt.Sprintf("%s %s→%s", opNames[a.Op], names[a.A], names[a.B])
 	case DeliverAt:
 		return fmt.Sprintf("%s %s→%s #%d", opNames[a.Op], names[a.A], names[a.B], a.K)
@@ -65,6 +69,14 @@ func (a Action) Describe(names []string) string {
 // Apply performs an action. It reports whether that was possible.
 func (w *World) Apply(a Action) bool {
 	w.used[a.Op]++
+	possible := w.step(a)
+	if possible && w.brisk {
+		w.quiet()
+	}
+	return possible
+}
+
+func (w *World) step(a Action) bool {
 	i, j := int(a.A), int(a.B)
 	n := w.nodes[i]
 	switch a.Op {
@@ -150,6 +162,16 @@ func (w *World) applyFault(a Action) bool {
 		}
 		w.cut[i][j], w.cut[j][i] = false, false
 		w.link(i, j)
+	case Hold, Release:
+		if w.held[i][j] == (a.Op == Hold) {
+			return false
+		}
+		w.held[i][j] = a.Op == Hold
+	case Park, Unpark:
+		if w.parked[i] == (a.Op == Park) {
+			return false
+		}
+		w.parked[i] = a.Op == Park
 	case Found:
 		return w.Found(i, uint32(a.K)) == nil
 	case Discard:
@@ -274,21 +296,22 @@ func (w *World) Discard(i int) bool {
 	return true
 }
 
-// quiet delivers everything and lets copies be made, until nothing is left.
+// quiet delivers everything that is not held, and lets copies be made, until
+// nothing is left to do.
 func (w *World) quiet() {
 	for range 10_000 {
 		acted := false
 		for i := range w.nodes {
-			if n := w.nodes[i]; n.up && n.stage != nil {
+			if n := w.nodes[i]; n.up && n.stage != nil && !w.parked[i] {
 				w.copyFrom(i)
 				acted = true
 			}
-			if n := w.nodes[i]; n.up && n.staged != nil {
+			if n := w.nodes[i]; n.up && n.staged != nil && !w.parked[i] {
 				w.tellStaged(i)
 				acted = true
 			}
 			for j := range w.nodes {
-				acted = w.Deliver(i, j) || acted
+				acted = !w.held[i][j] && w.Deliver(i, j) || acted
 			}
 		}
 		if !acted {

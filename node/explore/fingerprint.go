@@ -131,9 +131,11 @@ func (w *World) fingerprint(e *encoder) Fingerprint {
 	e.words, e.counters = e.words[:0], e.counters[:0]
 	for i, n := range w.nodes {
 		e.node(n)
+		e.putBool(w.parked[i])
 		for j := range w.nodes {
 			e.putBool(w.linked[i][j])
 			e.putBool(w.cut[i][j])
+			e.putBool(w.held[i][j])
 			e.put(uint64(len(w.mail[i][j])))
 			for _, p := range w.mail[i][j] {
 				e.packet(p)
@@ -153,7 +155,7 @@ func (w *World) fingerprint(e *encoder) Fingerprint {
 // limited are the operations of which a search allows only so many.
 var limited = [opCount]bool{
 	Duplicate: true, Lose: true, Propose: true, Crash: true, Wipe: true, Return: true, Stall: true, Cut: true, Found: true, Discard: true,
-	Timeout: true, Beat: true, DeliverAt: true,
+	Timeout: true, Beat: true, DeliverAt: true, Hold: true, Park: true,
 }
 
 func (e *encoder) judge(j *judge) {

@@ -24,7 +24,7 @@ const operatorRounds = 60
 // or an old store returned.
 func (w *World) Recover(seed uint64, restart bool) string {
 	c := w.Clone()
-	c.careful = false
+	c.careful, c.brisk = false, false
 	random := rand.New(rand.NewPCG(seed, 0))
 	for i := range c.nodes {
 		if restart && c.nodes[i].up {

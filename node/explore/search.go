@@ -18,6 +18,11 @@ type Search struct {
 	Depth, States int
 	Time          time.Duration
 	Memory        uint64
+	// Brisk lets everything that is not held be delivered after each action, so
+	// that actions are faults, clocks and operators, and the search reaches far.
+	Brisk bool
+	// Careful makes every durable write an action of its own.
+	Careful bool
 	// Packets lets packets of one mailbox arrive one by one, and up to Reorder
 	// places ahead of those before them.
 	Packets bool
@@ -86,6 +91,7 @@ func (s *Search) Run(start *World) Report {
 	r := &run{Search: s, encoder: newEncoder(), seen: map[Fingerprint]struct{}{}, began: time.Now()}
 	world := start.Clone()
 	world.used = budget{}
+	world.brisk, world.careful, world.tell = s.Brisk, s.Careful, nil
 	r.seen[world.fingerprint(r.encoder)] = struct{}{}
 	r.trail = append(r.trail, visited{parent: -1})
 	r.report.States = 1
@@ -216,10 +222,10 @@ func (r *run) stepsOf(list []Action, w *World, a int8) []Action {
 	if len(n.writes) > 0 {
 		list = append(list, Action{Op: Perform, A: a})
 	}
-	if n.stage != nil {
+	if n.stage != nil && (!w.brisk || w.parked[a]) {
 		list = append(list, Action{Op: Copy, A: a})
 	}
-	if n.staged != nil {
+	if n.staged != nil && (!w.brisk || w.parked[a]) {
 		list = append(list, Action{Op: Switch, A: a})
 	}
 	leads := n.leads()
@@ -247,8 +253,8 @@ func (r *run) stepsOf(list []Action, w *World, a int8) []Action {
 
 func (r *run) between(list []Action, w *World, a, b int8) []Action {
 	mail := w.mail[a][b]
-	if len(mail) > 0 && w.nodes[b].up {
-		if !r.Packets {
+	if len(mail) > 0 && w.nodes[b].up && (!w.brisk || w.held[a][b]) {
+		if !r.Packets && !w.brisk {
 			list = append(list, Action{Op: Deliver, A: a, B: b})
 		}
 		for k := range mail {
@@ -262,6 +268,12 @@ func (r *run) between(list []Action, w *World, a, b int8) []Action {
 		if r.allowed(w, Lose) && mail[0].body != nil {
 			list = append(list, Action{Op: Lose, A: a, B: b})
 		}
+	}
+	if !w.held[a][b] && r.allowed(w, Hold) {
+		list = append(list, Action{Op: Hold, A: a, B: b})
+	}
+	if w.held[a][b] {
+		list = append(list, Action{Op: Release, A: a, B: b})
 	}
 	if a < b {
 		if !w.cut[a][b] && r.allowed(w, Cut) {
@@ -302,13 +314,20 @@ func (r *run) faultsOf(list []Action, w *World, a int8) []Action {
 	if n.stalled {
 		list = append(list, Action{Op: Unstall, A: a})
 	}
+	if !w.parked[a] && r.allowed(w, Park) {
+		list = append(list, Action{Op: Park, A: a})
+	}
+	if w.parked[a] {
+		list = append(list, Action{Op: Unpark, A: a})
+	}
 	return list
 }
 
 // Story replays a path and tells what happened.
-func Story(start *World, path []Action) string {
+func (s *Search) Story(start *World, path []Action) string {
 	var b strings.Builder
 	w := start.Clone()
+	w.brisk, w.careful = s.Brisk, s.Careful
 	w.tell = func(format string, args ...any) { fmt.Fprintf(&b, "      "+format+"\n", args...) }
 	for i, action := range path {
 		fmt.Fprintf(&b, "%3d. %s\n", i+1, action.Describe(w.names))

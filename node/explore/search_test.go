@@ -10,7 +10,7 @@ func explore(t *testing.T, start *World, s Search) Report {
 	r := s.Run(start)
 	t.Logf("%s", &r)
 	if r.Finding != nil {
-		t.Fatalf("%s: %s\n%s", r.Finding.Check, r.Finding.What, Story(start, r.Finding.Path))
+		t.Fatalf("%s: %s\n%s", r.Finding.Check, r.Finding.What, s.Story(start, r.Finding.Path))
 	}
 	return r
 }

@@ -68,9 +68,14 @@ type World struct {
 	owned  []bool
 	linked [][]bool
 	cut    [][]bool      // no connection comes about
+	held   [][]bool      // from, to: what is on its way is late
 	mail   [][][]*packet // from, to
 	used   budget
 	judge  judge
+	// brisk: after each action everything is delivered that is not held, and all
+	// copies are made by members that are not parked.
+	brisk  bool
+	parked []bool
 	// careful: writes are performed one by one, as actions of their own.
 	careful bool
 	// tell, if set, is told what happens, for people.
@@ -88,7 +93,7 @@ func NewWorld(rules []string, names ...string) *World {
 
 func empty(rules, names []string) *World {
 	n := len(names)
-	w := &World{names: names, rules: rules, nodes: make([]*node, n), owned: make([]bool, n)}
+	w := &World{names: names, rules: rules, nodes: make([]*node, n), owned: make([]bool, n), parked: make([]bool, n)}
 	for i, name := range names {
 		d := &draws{member: uint64(i)}
 		w.nodes[i] = &node{name: name, index: i, draws: d, random: rand.New(d)}
@@ -96,6 +101,7 @@ func empty(rules, names []string) *World {
 		w.owned[i] = true
 		w.linked = append(w.linked, make([]bool, n))
 		w.cut = append(w.cut, make([]bool, n))
+		w.held = append(w.held, make([]bool, n))
 		w.mail = append(w.mail, make([][]*packet, n))
 	}
 	return w
@@ -154,7 +160,8 @@ func (w *World) Clone() *World {
 	c.owned = make([]bool, len(w.nodes))
 	clear(w.owned) // both share all nodes now
 	c.linked, c.cut = cloneGrid(w.linked), cloneGrid(w.cut)
-	c.mail = cloneGrid(w.mail)
+	c.held, c.mail = cloneGrid(w.held), cloneGrid(w.mail)
+	c.parked = slices.Clone(w.parked)
 	c.judge = w.judge.clone()
 	return &c
 }
