@@ -141,7 +141,9 @@ func found(args []string) error {
 	monitor := flags.String("monitor", config.DefaultMonitor, "`HOST:PORT` of the node's monitor")
 	yes := flags.Bool("yes", false, "do not ask")
 	parse(flags, args, 0)
-	if *without == "" {
+	named := false // also as "": nobody is absent, a majority's memory is lost
+	flags.Visit(func(f *flag.Flag) { named = named || f.Name == "without" })
+	if !named {
 		return errors.New("found: --without NAMES is missing")
 	}
 	return node.RequestFound(*monitor, *without, confirmation(*yes))

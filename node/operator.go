@@ -59,6 +59,10 @@ func RequestFound(monitor, without string, confirm func(risk string) bool) error
 		"Writes that were acknowledged and that only %s hold are lost to the new lineage. If one of them is alive and cut off,\n"+
 		"it goes on in the old lineage until it meets this one, and then a person has to choose.\n"+
 		"Do this only when they are gone for good, or are blank and off.", status.Name, status.Last, without, without)
+	if without == "" {
+		risk = fmt.Sprintf("%s, whose log ends at %d, becomes the first voter of a new lineage.\n"+
+			"Writes that were acknowledged and that only lost stores held are not in it.", status.Name, status.Last)
+	}
 	if !confirm(risk) {
 		return ErrDeclined
 	}
