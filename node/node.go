@@ -142,6 +142,8 @@ func (n *Node) run() {
 	defer close(n.done)
 	ticker := time.NewTicker(member.TickInterval)
 	defer ticker.Stop()
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
 	var m mail
 	for ended := false; !ended; {
 		m.reset()
@@ -150,6 +152,7 @@ func (n *Node) run() {
 		case <-n.mail.ready:
 		case <-ticker.C:
 			ticked = true
+		case <-alarm.C:
 		}
 		n.mail.take(&m)
 		n.handle(&m)
@@ -158,6 +161,9 @@ func (n *Node) run() {
 		}
 		n.member.Settle()
 		n.link.Flush()
+		if wake := n.member.Wake(); wake != 0 {
+			alarm.Reset(time.Until(time.Unix(0, wake)))
+		}
 		if ticked {
 			n.publishStatus()
 			n.notify.alive()

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"bytes"
+	"time"
 
 	"holdfast/node/machine"
 )
@@ -25,9 +26,10 @@ type batches struct {
 	closed    []*proposal // have data, wait for a place
 	flying    []*proposal // proposed; indices rise
 	free      []*proposal
-	queued    int   // bytes in closed
-	gathered  int   // acks that wait for the open batch to close
-	tick      bool  // an empty batch is wanted
+	queued    int  // bytes in closed
+	gathered  int  // acks that wait for the open batch to close
+	tick      bool // an empty batch is wanted
+	gather    gather
 	lastStamp int64 // of the last batch closed, plus its slots
 }
 
@@ -162,9 +164,11 @@ func (d *Door) Flush() {
 	for len(b.flying) < d.options.MaxInFlight {
 		if len(b.closed) == 0 {
 			empty := b.builder.Slots() == 0 && b.gathered == 0
-			if empty && !b.tick || len(b.flying) > 0 && b.size() < minBatchBytes {
+			small := b.size() < minBatchBytes
+			if empty && !b.tick || small && (len(b.flying) > 0 || b.gather.waits(b.builder.Slots(), d.node.Now())) {
 				return
 			}
+			b.gather = gather{}
 			d.closeBatch()
 		}
 		if !d.proposeNext() {
@@ -253,11 +257,13 @@ func (d *Door) Applied(index uint64, results *machine.Results) {
 
 // settle answers everybody who waits for a batch.
 func (d *Door) settle(p *proposal, results *machine.Results) {
+	answered := 0
 	for slot := range min(len(p.waiters), len(results.Slots)) {
 		w, result := &p.waiters[slot], &results.Slots[slot]
 		switch w.kind {
 		case waitPublish:
 			d.acknowledge(p.reply(w.span), result)
+			answered++
 		case waitCall:
 			c := &p.calls[w.span.start]
 			d.answer(c.request, c.complete(d, result))
@@ -270,5 +276,9 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 			}
 			d.schedule(c.consumer)
 		}
+	}
+	if b := &d.batches; len(b.flying) == 0 {
+		now := d.node.Now()
+		b.gather.begin(answered, b.builder.Slots(), time.Duration(now-p.stamp), now)
 	}
 }

@@ -103,6 +103,15 @@ func (m *Member) Settle() {
 	}
 }
 
+// Wake is the wall clock, in nanoseconds, at which Settle has something to do even
+// if nothing is reported until then; 0 for none.
+func (m *Member) Wake() int64 {
+	if m.failed != nil || m.life.ended != living {
+		return 0
+	}
+	return m.life.door.Wake()
+}
+
 // Ended reports that the member does nothing any more, and why: nil when it was
 // told to stop.
 func (m *Member) Ended() (bool, error) {
