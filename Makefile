@@ -12,7 +12,7 @@ UNIT_TESTS = $(shell $(GO) list ./... | grep -v '/integration$$')
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process fuzz bench demo clean
+.PHONY: build test lint unit process fuzz simulate simulate-long bench demo clean
 
 build: ## one static binary, ./holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
@@ -41,6 +41,16 @@ fuzz: ## every decoder of bytes from the network or the disk, one after the othe
 			{ cat "$$log"; exit 1; }; \
 		echo "fuzzed $$package $$name"; \
 	done
+
+# A run of the simulation is a function of its seed; a failure prints it.
+SEED ?= 1
+MINUTES ?= 10
+
+simulate: ## one simulated run with a readable trace: make simulate SEED=7
+	@$(GO) test -count=1 ./node/simulation -run '^TestReplay$$' -seed=$(SEED) -v
+
+simulate-long: ## hunts with fresh seeds: make simulate-long MINUTES=60
+	@$(GO) test -count=1 -timeout 0 ./node/simulation -run '^TestHunt$$' -hunt=$(MINUTES)m -v
 
 bench: ## three nodes of ours beside three of nats-server, same load, same client
 	$(GO) run ./bench

@@ -184,6 +184,7 @@ func (n *network) carry(end *linkEnd, f sentFrame) {
 	end.arrival = max(end.arrival+1, n.world.now+delay)
 	n.world.at(end.arrival, func() {
 		if end.link.broken {
+			n.straggle(end, f)
 			return
 		}
 		from, to := end.era.process.host.number, end.link.ends[1-end.side].era.process.host.number
@@ -193,6 +194,19 @@ func (n *network) carry(end *linkEnd, f sentFrame) {
 		}
 		end.queued -= len(f.body)
 		n.deliver(end, f)
+	})
+}
+
+// straggle lets a few frames of a broken link arrive after all, perhaps after
+// those of the next one, as long as both ends are the same processes.
+func (n *network) straggle(end *linkEnd, f sentFrame) {
+	if n.repeat == 0 || end.link.ends[1-end.side].era.ended || end.era.ended || n.world.chance(0.8) {
+		return
+	}
+	n.world.after(n.world.often(0, second), func() {
+		if !end.era.ended {
+			n.deliver(end, f)
+		}
 	})
 }
 

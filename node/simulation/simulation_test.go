@@ -10,6 +10,12 @@ import (
 	"time"
 )
 
+var (
+	replay = flag.Uint64("seed", 0, "replay this seed with a readable trace")
+	hunt   = flag.Duration("hunt", 0, "try fresh seeds for so long")
+)
+
+// folder is where the stores of a run are: in memory where there is room for it.
 func folder(t testing.TB, seed uint64) string {
 	base := "/dev/shm"
 	if _, err := os.Stat(base); err != nil {
@@ -18,37 +24,87 @@ func folder(t testing.TB, seed uint64) string {
 	return filepath.Join(base, fmt.Sprintf("holdfast-simulation-%d-%d", os.Getpid(), seed))
 }
 
-var (
-	replay = flag.Uint64("seed", 0, "replay this seed with a readable trace")
-	hunt   = flag.Duration("hunt", 0, "try fresh seeds for so long")
-)
+// campaign makes runs and adds up what was simulated.
+type campaign struct {
+	testing.TB
+	runs, faults, acked, foundings int
+	virtual                        time.Duration
+	slowest                        int // ticks until everything was live again
+}
 
-func TestReplay(t *testing.T) {
-	if *replay == 0 {
-		t.Skip("no -seed")
-	}
-	r := Run(Options{Seed: *replay, Folder: folder(t, *replay), Out: os.Stdout})
-	t.Log(r.Description)
+func (c *campaign) run(seed uint64) {
+	r := Run(Options{Seed: seed, Folder: folder(c, seed)})
+	c.runs++
+	c.faults += r.Faults
+	c.acked += r.Acked
+	c.foundings += r.Foundings
+	c.virtual += r.Virtual
+	c.slowest = max(c.slowest, r.QuietTicks)
 	if r.Err != nil {
-		t.Fatal(r.Err)
+		c.Errorf("%s\n%v\nReplay it with a readable trace: make simulate SEED=%d", r.Description, r.Err, seed)
+	} else if testing.Verbose() {
+		c.Logf("SEED=%d %s", seed, r.Description)
 	}
 }
 
+func (c *campaign) report() {
+	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged; all live again within %d ticks of %d\n",
+		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.slowest, quietTicks)
+}
+
+// Seeds that found something once; the comment says what.
+var regressions = []uint64{}
+
+// fixed is how many seeds, from 1 on, are the same in every test.
+const fixed = 32
+
+// freshTime is for how long fresh seeds are tried after them.
+const freshTime = 20 * time.Second
+
+func TestClustersComeBackAndLoseNothing(t *testing.T) {
+	c := &campaign{TB: t}
+	defer c.report()
+	for _, seed := range regressions {
+		c.run(seed)
+	}
+	for seed := uint64(1); seed <= fixed; seed++ {
+		c.run(seed)
+	}
+	if testing.Short() {
+		return
+	}
+	began := time.Now()
+	fresh := freshSeed()
+	fmt.Printf("fresh seeds from %d on\n", fresh)
+	for seed := fresh; time.Since(began) < freshTime && !t.Failed(); seed++ {
+		c.run(seed)
+	}
+}
+
+func freshSeed() uint64 { return uint64(time.Now().UnixNano()) % 1_000_000_000 * 1000 }
+
+// TestReplay is `make simulate SEED=…`.
+func TestReplay(t *testing.T) {
+	if *replay == 0 {
+		t.SkipNow() // only on demand
+	}
+	r := Run(Options{Seed: *replay, Folder: folder(t, *replay), Out: os.Stdout})
+	fmt.Println(r.Description)
+	if r.Err != nil {
+		text, _, _ := strings.Cut(r.Err.Error(), "\n")
+		t.Fatal(text)
+	}
+}
+
+// TestHunt is `make simulate-long MINUTES=…`.
 func TestHunt(t *testing.T) {
 	if *hunt == 0 {
-		t.Skip("no -hunt")
+		t.SkipNow() // only on demand
 	}
+	c := &campaign{TB: t}
+	defer c.report()
 	end := time.Now().Add(*hunt)
-	var total time.Duration
-	for seed := uint64(time.Now().UnixNano()) % 1_000_000 * 1000; time.Now().Before(end); seed++ {
-		r := Run(Options{Seed: seed, Folder: folder(t, seed)})
-		total += r.Virtual
-		if r.Err != nil {
-			text, _, _ := strings.Cut(r.Err.Error(), "\n")
-			t.Errorf("SEED=%d %s\n%s", seed, r.Description, text)
-		} else if testing.Verbose() {
-			t.Logf("SEED=%d %s", seed, r.Description)
-		}
+	for seed := freshSeed(); time.Now().Before(end); seed++ {
+		c.run(seed)
 	}
-	t.Logf("%s of cluster time", total)
 }
