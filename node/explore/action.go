@@ -296,10 +296,13 @@ func (w *World) Discard(i int) bool {
 	return true
 }
 
+// quietRounds is by far more than members need to fall silent without clocks.
+const quietRounds = 300
+
 // quiet delivers everything that is not held, and lets copies be made, until
 // nothing is left to do.
 func (w *World) quiet() {
-	for range 10_000 {
+	for range quietRounds {
 		acted := false
 		for i := range w.nodes {
 			if n := w.nodes[i]; n.up && n.stage != nil && !w.parked[i] {

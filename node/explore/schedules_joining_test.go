@@ -49,24 +49,7 @@ func TestCE2PromiseOnAStaleView(t *testing.T) {
 			off = []string{"confirm"}
 		}
 		s := newScript(t, Formed(off, "b", "c", "a"), on)
-		// 1. c is wiped (c2) and rejoins from b as c3.
-		s.wipe("c")
-		s.rejoin("c", "b")
-		// 2. b removes c1: {a1,b1}, committed on both.
-		s.from("c", "b")
-		s.from("b", "c") // the question
-		s.from("c", "b")
-		s.talk("a", "b")
-		s.must(len(s.node("a").store.configuration().Voters) == 2 && len(s.node("b").store.configuration().Voters) == 2, "2")
-		// 3. a is wiped (a2), rejoins as a3 and starts n=2 with b pinned as it is.
-		s.wipe("a")
-		s.rejoin("a", "b")
-		s.must(len(s.winners()) == 0, "3: electable")
-		s.from("b", "c")
-		s.from("c", "b")
-		s.from("b", "c") // c3 is level now, which b has not heard yet
-		s.from("a", "c")
-		s.beat("c") // and tells everybody
+		s.staleView()
 		s.from("c", "a")
 		s.from("b", "a")
 		s.must(s.node("a").store.promise.Epoch == 2 != on, "3: promise %v", s.node("a").store.promise)
@@ -86,6 +69,29 @@ func TestCE2PromiseOnAStaleView(t *testing.T) {
 		s.must(s.recovers(), "no recovery")
 		s.spotless()
 	}
+}
+
+// staleView is CE2 up to the moment in which a3 starts.
+func (s *script) staleView() {
+	s.t.Helper()
+	// 1. c is wiped (c2) and rejoins from b as c3.
+	s.wipe("c")
+	s.rejoin("c", "b")
+	// 2. b removes c1: {a1,b1}, committed on both.
+	s.from("c", "b")
+	s.from("b", "c") // the question
+	s.from("c", "b")
+	s.talk("a", "b")
+	s.must(len(s.node("a").store.configuration().Voters) == 2 && len(s.node("b").store.configuration().Voters) == 2, "2")
+	// 3. a is wiped (a2), rejoins as a3 and starts n=2 with b pinned as it is.
+	s.wipe("a")
+	s.rejoin("a", "b")
+	s.must(len(s.winners()) == 0, "3: electable")
+	s.from("b", "c")
+	s.from("c", "b")
+	s.from("b", "c") // c3 is level now, which b has not heard yet
+	s.from("a", "c")
+	s.beat("c") // and tells everybody
 }
 
 func TestCE3ConfirmingLeaderGoesOnLeading(t *testing.T) {
@@ -254,25 +260,32 @@ func TestCE6LateGrantOnANonVoter(t *testing.T) {
 	})
 }
 
+// grantsOnTheirWay is CE7, steps 1 and 2; it returns the delayed request to a.
+func (s *script) grantsOnTheirWay() (late *packet) {
+	s.t.Helper()
+	// 1. As CE6, steps 1 and 2, the delayed request being the one to a.
+	late, _ = s.lateGrants()
+	s.wipe("c")
+	// 2. a starts n=1; b2, c2 confirm; a promises 1; both grant.
+	s.from("c", "b")
+	s.from("c", "a")
+	s.from("b", "a")
+	for range 2 {
+		s.from("a", "b")
+		s.from("a", "c")
+		if s.node("b").store.promise.Epoch == 1 && s.node("c").store.promise.Epoch == 1 {
+			break
+		}
+		s.from("b", "a")
+		s.from("c", "a")
+	}
+	s.must(s.node("a").store.promise.Epoch == 1 && s.node("b").store.promise.Epoch == 1 && s.node("c").store.promise.Epoch == 1, "2")
+	return late
+}
+
 func TestCE7FounderPromisedAgainBeforeFounding(t *testing.T) {
 	run := func(s *script) {
-		// 1. As CE6, steps 1 and 2, the delayed request being the one to a.
-		late, _ := s.lateGrants()
-		s.wipe("c")
-		// 2. a starts n=1; b2, c2 confirm; a promises 1; both grant.
-		s.from("c", "b")
-		s.from("c", "a")
-		s.from("b", "a")
-		for range 2 {
-			s.from("a", "b")
-			s.from("a", "c")
-			if s.node("b").store.promise.Epoch == 1 && s.node("c").store.promise.Epoch == 1 {
-				break
-			}
-			s.from("b", "a")
-			s.from("c", "a")
-		}
-		s.must(s.node("a").store.promise.Epoch == 1 && s.node("b").store.promise.Epoch == 1 && s.node("c").store.promise.Epoch == 1, "2")
+		late := s.grantsOnTheirWay()
 		// 3. The delayed request reaches a2.
 		s.arrive("c", "a", late)
 		// 4. a founds L2@1 as a3, if it still may.

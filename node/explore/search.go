@@ -137,7 +137,7 @@ func (r *run) expand(f frontier) bool {
 	r.actions = r.enabled(r.actions[:0], f.world)
 	for _, action := range r.actions {
 		child := f.world.Clone()
-		if !child.Apply(action) {
+		if !r.apply(child, action) {
 			continue
 		}
 		r.report.Transitions++
@@ -165,6 +165,18 @@ func (r *run) expand(f frontier) bool {
 		}
 	}
 	return false
+}
+
+// apply performs an action. A core that catches itself in a contradiction panics,
+// which is a fault like any other.
+func (r *run) apply(w *World, action Action) (possible bool) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.judge.fault(w, "Failed", "%v", cause)
+			possible = true
+		}
+	}()
+	return w.Apply(action)
 }
 
 // recovers tries both ways to recover, in turns.
