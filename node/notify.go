@@ -14,7 +14,11 @@ type notifier struct {
 	interval time.Duration // between signs of life; zero: no watchdog
 	last     time.Time
 	ready    bool
+	asked    time.Time // when more time to start was last asked for
 }
+
+// waitingInterval is the pause between two requests for more time to start.
+const waitingInterval = 10 * time.Second
 
 func newNotifier(logger *slog.Logger) *notifier {
 	n := &notifier{logger: logger}
@@ -45,6 +49,15 @@ func (n *notifier) alive() {
 	if now := time.Now(); n.interval > 0 && now.Sub(n.last) >= n.interval {
 		n.last = now
 		n.send(daemon.SdNotifyWatchdog)
+	}
+}
+
+// waiting asks for more time to start, now and then, and says what for: waiting
+// for other members is no reason to be restarted.
+func (n *notifier) waiting(reason string) {
+	if now := time.Now(); !n.ready && now.Sub(n.asked) >= waitingInterval {
+		n.asked = now
+		n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=waiting: %s", (2 * time.Minute).Microseconds(), reason))
 	}
 }
 

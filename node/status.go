@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"holdfast/mesh"
 )
 
@@ -54,6 +56,8 @@ func (n *Node) publishStatus() {
 	status := n.status()
 	if status.Serving {
 		n.notify.serving()
+	} else {
+		n.notify.waiting(status.Waiting)
 	}
 	n.snapshot.Store(status)
 }
@@ -68,8 +72,8 @@ func (n *Node) status() *Status {
 		Name: n.config.Name, Cluster: n.config.Cluster.Name,
 		Store: identity.Store.String(), Lineage: identity.Lineage.String(), Epoch: local.Epoch,
 		Role: "blank", Applied: m.Machine().Applied(), Alarms: []string{},
-		StoreBytes: m.Store().Size(), Streams: len(m.Machine().Streams()), QuarantinedStores: m.Quarantined(),
-		Serving: m.Serving(), UptimeSeconds: time.Since(n.started).Seconds(),
+		StoreBytes: m.Store().Size(), Streams: m.Machine().StreamCount(), QuarantinedStores: m.Quarantined(),
+		Serving: m.Serving() && n.reachesAPI(), UptimeSeconds: time.Since(n.started).Seconds(),
 	}
 	if raft, holding := m.Raft(); holding {
 		s.Role, s.Term, s.Leader = raft.Role.String(), raft.Term, raft.Leader.Name
@@ -83,6 +87,10 @@ func (n *Node) status() *Status {
 	}
 	return s
 }
+
+// reachesAPI tells whether a client of this node reaches the JetStream API: the
+// leader's subscription has to be known here, over the routes.
+func (n *Node) reachesAPI() bool { return n.link.Interest(server.JSApiAccountInfo) }
 
 func (n *Node) memberStatus(member *mesh.MemberView) MemberStatus {
 	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Status.Store.String(), Reason: member.Reason}

@@ -28,7 +28,7 @@ type Options struct {
 	Bus     Bus
 	Node    Node
 	Logger  *slog.Logger
-	Random  *rand.Rand     // names of consumers, identifiers of advisories
+	Random  *rand.Rand     // names of consumers, identifiers of advisories; required
 	Limits  machine.Limits // what the node's configuration allows
 	Domain  string         // JetStream domain; empty for none
 
@@ -114,9 +114,6 @@ func New(options Options) *Door {
 	setDefault(&options.MaxOutbound, 16<<20)
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
-	}
-	if options.Random == nil {
-		options.Random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
 	d := &Door{
 		machine: options.Machine,

@@ -205,6 +205,9 @@ func (m *Machine) Stream(name string) *Stream { return m.streams[name] }
 // StreamOf returns the stream of that incarnation, or nil when it is gone.
 func (m *Machine) StreamOf(inc Incarnation) *Stream { return m.byID[inc] }
 
+// StreamCount is the number of streams.
+func (m *Machine) StreamCount() int { return len(m.streams) }
+
 // Streams returns all streams, ordered by name.
 func (m *Machine) Streams() []*Stream {
 	all := make([]*Stream, 0, len(m.streams))

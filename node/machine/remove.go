@@ -156,7 +156,12 @@ func (s *Stream) deleteMessage(seq uint64, result *Result) {
 	case s.config.DenyDelete:
 		result.Err = server.NewJSStreamMsgDeleteFailedError(errors.New("message delete not permitted"))
 	case !s.index.has(seq):
-		result.Err = server.NewJSSequenceNotFoundError(seq)
+		// The answer of a cluster; a single NATS server says "sequence not found".
+		cause := server.ErrStoreMsgNotFound
+		if seq > s.last {
+			cause = server.ErrStoreEOF
+		}
+		result.Err = server.NewJSStreamMsgDeleteFailedError(cause)
 	default:
 		result.Seq = seq
 		s.remove(seq)

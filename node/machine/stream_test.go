@@ -306,7 +306,7 @@ func TestPurgeAndDelete(t *testing.T) {
 	w.batch.DeleteMessage(s.Incarnation(), 100, false)
 	slots := w.apply().Slots
 	expect(t, "delete", slots[0].Err, nil)
-	expectError(t, slots[1].Err, server.JSSequenceNotFoundErrF)
+	expectError(t, slots[1].Err, server.JSStreamMsgDeleteFailedF)
 	expect(t, "last stays", s.State().LastSeq, 100)
 }
 
