@@ -66,7 +66,7 @@ func Start(cfg *config.Config, logger *slog.Logger) (*Node, error) {
 	n := &Node{config: cfg, logger: logger, mail: newMailbox(), done: make(chan struct{}), started: time.Now()}
 	if err := n.open(); err != nil {
 		n.release()
-		if errors.Is(err, wal.ErrForeign) || errors.Is(err, wal.ErrNewerFormat) {
+		if errors.Is(err, wal.ErrForeign) || errors.Is(err, wal.ErrNewerFormat) || errors.Is(err, member.ErrUnreadable) {
 			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		return nil, err

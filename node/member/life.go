@@ -1,6 +1,7 @@
 package member
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -124,8 +125,11 @@ func (l *life) open() (err error) {
 		MaxAppendBytes: maxAppendBytes, MaxInflightBytes: maxInflightBytes, MaxReleaseBytes: maxReleaseBytes,
 		Random: o.random(),
 	})
+	if errors.Is(err, replication.ErrRegressed) {
+		return &wal.DamageError{Path: l.store.Path(), What: "it lacks what it once had", Err: err}
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Bus: o.Bus, Node: l, Logger: l.logger, Random: o.random(), MaxPayload: o.MaxPayload})
 	l.tail.limit = o.TailBytes
@@ -152,7 +156,11 @@ func restoreMachine(store *wal.Store) (*machine.Machine, error) {
 	meta := store.Meta()
 	m, err := machine.Restore(machine.Options{}, meta.CheckpointIndex, meta.Horizon, meta.Stamp, store.LoadCheckpoint)
 	if err != nil {
-		return nil, fmt.Errorf("restore the state machine from the checkpoint at %d: %w", meta.CheckpointIndex, err)
+		var damage *wal.DamageError
+		if errors.As(err, &damage) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: restore the state machine from the checkpoint at %d: %w", ErrUnreadable, meta.CheckpointIndex, err)
 	}
 	return m, nil
 }

@@ -34,6 +34,12 @@ func Open(options Options) (*Member, error) {
 	return m, nil
 }
 
+// ErrUnreadable: every checksum of the store is right, and still its content makes
+// no sense to this program. That is a defect of the program, or a store of another
+// version of it, and not damage: the store stays where it is, and a person has to
+// look before anything is set aside.
+var ErrUnreadable = errors.New("the store is undamaged but cannot be understood; nothing was changed")
+
 func (m *Member) openLife() error {
 	l, err := m.startLife()
 	var damage *wal.DamageError
