@@ -88,6 +88,7 @@ func (c *checks) answered(h *host, r *request, header, payload []byte) {
 	}
 	t := c.says(h.process, s, ack.Sequence, r.publish.text, true)
 	c.acked++
+	c.world.spring(uponAck, h)
 	r.publish.created = t.created
 	publisher := r.publish.publisher
 	if c.world.plan.window == 1 {

@@ -21,5 +21,8 @@ func (c *checks) oneLeader(p *process) {
 	if store, known := c.leaders[k]; known && store != identity.Store {
 		c.world.fail("two leaders: %s and %s lead lineage %s in term %d", store, identity.Store, k.lineage, k.term)
 	}
-	c.leaders[k] = identity.Store
+	if _, known := c.leaders[k]; !known {
+		c.leaders[k] = identity.Store
+		c.world.spring(uponLeading, p.host)
+	}
 }

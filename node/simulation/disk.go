@@ -56,6 +56,7 @@ func (e *environment) Write(id uint64, write *protocol.Write) {
 		p.put(mailWritten, era.living(func() { p.member.Written(id, nil) }))
 	}
 	era.startWriting()
+	e.process.host.world.spring(uponWrite, e.process.host)
 }
 
 func (e *environment) Background(work, done func()) {
@@ -86,7 +87,7 @@ func (e *environment) End() {
 
 // latency is how long the disk takes for a transaction.
 func (h *host) latency() int64 {
-	return h.world.often(50*microsecond, 3*millisecond) * h.slowness
+	return h.world.often(50*microsecond, h.world.plan.latency) * h.slowness
 }
 
 // startWriting begins a transaction with everything that is queued.

@@ -12,7 +12,7 @@ func (w *world) trouble() {
 	}
 	h := w.hosts[w.random.IntN(len(w.hosts))]
 	w.checks.faults++
-	switch w.random.IntN(16) {
+	switch w.random.IntN(21) {
 	case 0, 1:
 		w.kill(h)
 	case 2:
@@ -35,6 +35,8 @@ func (w *world) trouble() {
 		w.slow(h)
 	case 11:
 		w.fill(h)
+	case 12, 13, 14, 15, 16:
+		w.layAmbush()
 	default:
 		w.forget(h)
 	}

@@ -24,7 +24,8 @@ const (
 	FramesLost               // nothing that the membership cores say arrives
 )
 
-const frameMembership, frameRaft = 16, 17 // of package member
+// Kinds of frames, of package member.
+const frameMembership, frameRaft, frameStaging = 16, 17, 18
 
 // mutateFrame returns what arrives in the place of a frame; nil: nothing does.
 func (w *world) mutateFrame(f sentFrame) *sentFrame {

@@ -165,6 +165,7 @@ func (n *network) send(x *era, to string, kind byte, body []byte) bool {
 	if l.broken {
 		return true // nobody knows yet
 	}
+	n.world.watchFrame(from, kind, body)
 	end.queued += len(body)
 	n.carry(end, sentFrame{kind, body})
 	if n.repeat > 0 && n.world.chance(n.repeat) {

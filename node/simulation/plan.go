@@ -9,6 +9,7 @@ type plan struct {
 	wait     bool // when_majority_lost = "wait": an operator has to found
 	faulty   int64
 	pause    int64   // between two faults, on average
+	latency  int64   // most that a disk takes for a transaction
 	delay    int64   // most that a frame takes
 	repeat   float64 // how many frames arrive twice
 	cuts     float64 // how often a process is killed in the middle of a change of its store folder
@@ -38,6 +39,7 @@ func (w *world) draw() plan {
 		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],
 	}
 	p.delay = []int64{millisecond, 5 * millisecond, 60 * millisecond}[r.IntN(3)]
+	p.latency = []int64{millisecond, 3 * millisecond, 20 * millisecond, 100 * millisecond}[r.IntN(4)]
 	p.repeat = []float64{0, 0, 0.01}[r.IntN(3)]
 	p.cuts = []float64{0, 0.02, 0.1}[r.IntN(3)]
 	p.wait = p.disaster && r.IntN(3) == 0

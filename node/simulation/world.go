@@ -31,6 +31,9 @@ type world struct {
 	checks  *checks
 	clients workload
 
+	waiting ambush
+	victims int // of the ambush: 0 only the member itself, 1 all others, 2 some, 3 all
+
 	cached map[string][]byte // answers, for a mutation
 
 	nextLook int64 // when the end of the quiet phase is looked for
