@@ -32,8 +32,12 @@ func (p stagingProgress) percent() uint64 {
 }
 
 // take queues a chunk. Chunks come in order over one connection; a gap means
-// that the connection was another one meanwhile.
+// that the connection was another one meanwhile. One that comes again is the
+// same one.
 func (m *importer) take(message stagingMessage) error {
+	if message.Number <= m.received {
+		return nil
+	}
 	if message.Number != m.received+1 {
 		return fmt.Errorf("chunk %d came after chunk %d", message.Number, m.received)
 	}
