@@ -8,16 +8,19 @@ GO ?= go
 PROCESS_TESTS = ./integration
 UNIT_TESTS = $(shell $(GO) list ./... | grep -v '/integration$$')
 
+# The packages with switches that turn rules off, behind the build tag "explore".
+RULES = ./mesh ./replication ./node/replica ./node/explore
+
 # How long each fuzz target runs: a smoke test in `make test`, longer by hand
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process fuzz simulate simulate-long bench demo clean
+.PHONY: build test lint unit process fuzz simulate simulate-long schedules check-long bench demo clean
 
 build: ## one static binary, ./holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
 
-test: lint unit process ## everything that has to pass before a change lands
+test: lint unit schedules process ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
 
 lint:
@@ -28,6 +31,18 @@ lint:
 
 unit:
 	$(GO) test -timeout 8m $(UNIT_TESTS)
+
+schedules: ## what broke weaker versions of the protocol, with each rule on and off
+	$(GO) vet -tags explore $(RULES)
+	$(GO) test -tags explore -timeout 8m -run '^Test(CE|O|R|B)[0-9]|^TestSearchFinds' ./node/explore
+
+# Deeper: an exhaustive search of the real cores for half of MINUTES, random
+# walks for the other half. MEMORY_MB bounds the live heap of the search.
+MINUTES ?= 60
+MEMORY_MB ?= 8000
+
+check-long: ## the searches and random walks of node/explore, for MINUTES=60
+	EXPLORE_MINUTES=$(MINUTES) EXPLORE_MEMORY_MB=$(MEMORY_MB) $(GO) test -count=1 -timeout 0 -v -run 'KeepsTheRules|KeepTheRules' ./node/explore
 
 process:
 	$(GO) test -count=1 -timeout 8m $(PROCESS_TESTS)

@@ -3,8 +3,6 @@ package explore
 import (
 	"fmt"
 	"strings"
-
-	"holdfast/protocol"
 )
 
 // Op is a kind of step.
@@ -322,13 +320,4 @@ func (w *World) quiet() {
 		}
 	}
 	panic("explore: members do not fall silent")
-}
-
-// acknowledged lists the entries that clients may rely on.
-func (w *World) acknowledged() []protocol.Entry {
-	var list []protocol.Entry
-	for _, a := range w.judge.acked {
-		list = append(list, a.entry)
-	}
-	return list
 }

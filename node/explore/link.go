@@ -18,7 +18,6 @@ type packet struct {
 	raft       *replication.Message
 	membership *mesh.Message
 	body       []byte
-	// source is the store in whose name it was sent.
 }
 
 type packetKind uint8

@@ -128,8 +128,8 @@ func (s *script) write(leader string, on ...string) protocol.Entry {
 
 // acked reports whether the write is acknowledged.
 func (s *script) acked(e protocol.Entry) bool {
-	for _, a := range s.acknowledged() {
-		if sameEntry(&a, &e) {
+	for _, a := range s.judge.acked {
+		if sameEntry(&a.entry, &e) {
 			return true
 		}
 	}

@@ -1,41 +1,115 @@
 package explore
 
 import (
+	"os"
+	"runtime/debug"
+	"strconv"
 	"testing"
 	"time"
 )
 
-func explore(t *testing.T, start *World, s Search) Report {
+// searches are the explorations of the rules as they are. In a bounded run each
+// stops at states; `make check-long` gives them time instead.
+var searches = []struct {
+	name   string
+	blank  bool
+	states int
+	search Search
+}{
+	{"formed: the order of deliveries, clocks, a crash, two wipes", false, 20_000,
+		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 2}}},
+	{"formed: wipes alone, further", false, 12_000,
+		Search{Limits: map[Op]int{Timeout: 1, Propose: 1, Wipe: 2}}},
+	{"formed: packets one by one, reordered, doubled, lost, writes one by one", false, 15_000,
+		Search{Packets: true, Careful: true, Reorder: 1,
+			Limits: map[Op]int{Timeout: 2, Beat: 1, Propose: 1, Crash: 1, Duplicate: 1, Lose: 1}}},
+	{"formed: faults, late links and an operator", false, 5_000,
+		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 2, Propose: 1, Crash: 1, Wipe: 2, Found: 1, Hold: 2, Park: 1}}},
+	{"formed: partitions, an override, a discard", false, 5_000,
+		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 1, Propose: 1, Wipe: 2, Cut: 2, Found: 1, Discard: 1}}},
+	{"formed: an old store returns", false, 4_000,
+		Search{Brisk: true, Limits: map[Op]int{Timeout: 2, Propose: 1, Wipe: 2, Return: 1, Hold: 1}, Ignore: []string{"S2", "S3"}}},
+	{"blank: the order of deliveries, a crash, a wipe", true, 12_000,
+		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 1}}},
+	{"blank: packets and writes one by one", true, 12_000,
+		Search{Packets: true, Careful: true, Limits: map[Op]int{Timeout: 1, Crash: 1, Lose: 1}}},
+	{"blank: faults, late links and an operator", true, 4_000,
+		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Propose: 1, Crash: 1, Wipe: 2, Found: 1, Hold: 2, Park: 1}}},
+}
+
+func TestEveryReachedStateKeepsTheRules(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(300))
+	minutes, memory := environment(t, "EXPLORE_MINUTES"), environment(t, "EXPLORE_MEMORY_MB")
+	for _, e := range searches {
+		t.Run(e.name, func(t *testing.T) {
+			start := Formed(nil, "a", "b", "c")
+			if e.blank {
+				start = NewWorld(nil, "a", "b", "c")
+			}
+			s := e.search
+			s.States, s.Recover, s.Memory = e.states, 200, uint64(memory)<<20
+			if minutes > 0 {
+				s.States, s.Recover = 0, 100
+				s.Time = time.Duration(minutes) * time.Minute / time.Duration(2*len(searches))
+			}
+			r := s.Run(start)
+			t.Logf("%s", &r)
+			if f := r.Finding; f != nil {
+				t.Errorf("%s: %s\n%s", f.Check, f.What, s.Story(start, f.Path))
+			}
+		})
+	}
+}
+
+// environment reads a whole number; 0 when it is not set.
+func environment(t *testing.T, name string) int {
 	t.Helper()
-	r := s.Run(start)
-	t.Logf("%s", &r)
-	if r.Finding != nil {
-		t.Fatalf("%s: %s\n%s", r.Finding.Check, r.Finding.What, s.Story(start, r.Finding.Path))
+	text := os.Getenv(name)
+	if text == "" {
+		return 0
 	}
-	return r
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		t.Fatalf("%s=%q: want a whole number", name, text)
+	}
+	return n
 }
 
-func TestSearchFormed(t *testing.T) {
-	explore(t, Formed(nil, "a", "b", "c"), Search{
-		Limits: map[Op]int{Timeout: 3, Beat: 2, Propose: 1, Crash: 1, Wipe: 2, Found: 1},
-		Time:   20 * time.Second, Recover: 500,
-	})
+// Random walks go on for hundreds of steps, where breadth-first search ends
+// after a few, and end with the check of liveness.
+func TestWalksKeepTheRules(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(300))
+	walks := uint64(150)
+	until := time.Time{}
+	if minutes := environment(t, "EXPLORE_MINUTES"); minutes > 0 {
+		walks, until = 1<<40, time.Now().Add(time.Duration(minutes)*time.Minute/2)
+	}
+	walked := 0
+	for seed := uint64(1); seed <= walks && (until.IsZero() || time.Now().Before(until)); seed++ {
+		start, s := wander(seed)
+		walked++
+		if f := s.Walk(start, seed, 400); f != nil {
+			f = s.Shorten(start, f)
+			t.Fatalf("seed %d: %s: %s\n%s", seed, f.Check, f.What, s.Story(start, f.Path))
+		}
+	}
+	t.Logf("%d walks of 400 steps", walked)
 }
 
-func TestRecoverAtOnce(t *testing.T) {
-	for _, w := range []*World{Formed(nil, "a", "b", "c"), NewWorld(nil, "a", "b", "c")} {
-		for seed := range uint64(20) {
-			if why := w.Recover(seed, seed%2 == 0); why != "" {
-				t.Fatal(seed, why)
-			}
-		}
-		w.Wipe(1)
-		start := time.Now()
-		for seed := range uint64(20) {
-			if why := w.Recover(seed, seed%2 == 0); why != "" {
-				t.Fatal(seed, why)
-			}
-		}
-		t.Log(time.Since(start) / 20)
+// wander gives each seed its own mixture of grain and faults.
+func wander(seed uint64) (*World, Search) {
+	s := Search{Packets: seed%2 == 0, Reorder: int(seed % 3), Careful: seed%5 == 0, Limits: map[Op]int{
+		Timeout: 40, Beat: 100, Propose: 4, Crash: 3, Wipe: 1 + int(seed%4), Cut: 3, Stall: int(seed % 3), Duplicate: 3, Lose: 5, Park: 2,
+	}}
+	if seed%4 == 1 {
+		s.Limits[Found], s.Limits[Discard] = 1, 1
 	}
+	names := []string{"a", "b", "c"}
+	if seed%7 == 0 {
+		names = append(names, "d", "e")
+	}
+	if seed%3 == 0 {
+		return NewWorld(nil, names...), s
+	}
+	return Formed(nil, names...), s
 }
