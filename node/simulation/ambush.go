@@ -21,7 +21,10 @@ const (
 // layAmbush waits for one of the moments.
 func (w *world) layAmbush() {
 	w.waiting = ambush(1 + w.random.IntN(int(ambushes)-1))
-	w.victims = w.random.IntN(4)
+	if w.chance(0.4) {
+		w.waiting = uponAck
+	}
+	w.victims = w.random.IntN(5)
 }
 
 // spring kills when it is the moment that is waited for: the member at which it
@@ -32,13 +35,18 @@ func (w *world) spring(moment ambush, at *host) {
 	}
 	w.waiting = noAmbush
 	at.note("ambush %d", moment)
-	w.after(w.often(0, 2*millisecond), func() {
+	w.after(w.often(0, millisecond), func() {
 		for _, h := range w.hosts {
 			if w.victims == 0 && h != at || w.victims == 1 && h == at || w.victims == 2 && w.chance(0.4) {
 				continue
 			}
 			h.crash()
-			h.restart(w.often(millisecond, w.between(5*millisecond, 3*second)))
+			// Some come back at once, and others only when those have gone on.
+			if w.chance(0.5) {
+				h.restart(w.between(millisecond, 20*millisecond))
+			} else {
+				h.restart(w.between(second, 5*second))
+			}
 		}
 	})
 }

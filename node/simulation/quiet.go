@@ -13,6 +13,7 @@ import (
 func (w *world) calm() {
 	w.trace.note(w.now, "", "no more faults")
 	w.clients.quiet = true
+	w.network.repeat = 0
 	for a, h := range w.hosts {
 		for b := range w.hosts {
 			if a != b {

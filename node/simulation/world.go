@@ -32,7 +32,7 @@ type world struct {
 	clients workload
 
 	waiting ambush
-	victims int // of the ambush: 0 only the member itself, 1 all others, 2 some, 3 all
+	victims int // of the ambush: 0 only the member itself, 1 all others, 2 some, 3 and more all
 
 	cached map[string][]byte // answers, for a mutation
 
