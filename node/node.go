@@ -53,6 +53,7 @@ type Node struct {
 
 	environment *environment
 	member      *member.Member // owned by the loop
+	fenced      uint64         // the highest fence that the bus has answered
 	started     time.Time
 	done        chan struct{}
 	err         error // valid once done is closed
@@ -204,6 +205,7 @@ func (n *Node) handle(m *mail) {
 		for i := range chunk.Messages {
 			n.member.Handle((*jetstream.Message)(&chunk.Messages[i]))
 		}
+		n.fenced = max(n.fenced, chunk.Fence)
 		chunk.Release()
 	}
 }
@@ -235,8 +237,9 @@ func (n *Node) Err() error {
 // handoverTimeout bounds how long a planned stop waits for another leader.
 const handoverTimeout = 3 * time.Second
 
-// lastWords is how long the embedded server gets to send what the door said last.
-const lastWords = 50 * time.Millisecond
+// lastWords is how long what was said last has to get out: answers through the
+// embedded server, forwarded messages through the mesh.
+const lastWords = 100 * time.Millisecond
 
 // Stop ends the node in order: the leadership goes to another member first,
 // what is on its way is finished, and the store is closed with a checkpoint.
@@ -267,6 +270,23 @@ func (n *Node) handOver(ctx context.Context) {
 	for busy && time.Now().Before(deadline) && ctx.Err() == nil {
 		time.Sleep(member.TickInterval)
 		if n.call(func() { busy = n.member.ContinueHandover() }) != nil {
+			return
+		}
+	}
+	n.awaitFence(deadline)
+}
+
+// awaitFence waits until the embedded server has sent us everything that it will
+// ever send for the subscriptions that were ended.
+func (n *Node) awaitFence(deadline time.Time) {
+	var fence uint64
+	passed := false
+	if n.call(func() { fence = n.link.Fence(); n.link.Flush() }) != nil {
+		return
+	}
+	for !passed && time.Now().Before(deadline) {
+		time.Sleep(member.TickInterval)
+		if n.call(func() { passed = n.fenced >= fence }) != nil {
 			return
 		}
 	}

@@ -222,16 +222,29 @@ func (d *Door) Follow() { d.leave(statusLeadershipChange) }
 // requests are told so. The bus has to be flushed before it is closed.
 func (d *Door) Shutdown() { d.leave(statusShutdown) }
 
-func (d *Door) leave(status string) {
-	if d.role == following {
-		return
+// Depart ends the subscriptions of a door that yields. What arrives before the
+// server has heard of it is still forwarded; the bus's fence tells when nothing
+// more comes, and then it is time for Follow.
+func (d *Door) Depart() {
+	if d.role == yielding {
+		d.unsubscribe()
 	}
+}
+
+func (d *Door) unsubscribe() {
 	for _, prefix := range prefixes {
 		d.bus.Unsubscribe(prefix+">", queueGroup)
 	}
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Unsubscribe(subject, queueGroup)
 	}
+}
+
+func (d *Door) leave(status string) {
+	if d.role == following {
+		return
+	}
+	d.unsubscribe()
 	d.releasePulls(status)
 	if d.role != leading {
 		d.holdReads()

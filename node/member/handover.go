@@ -5,7 +5,7 @@ import "holdfast/replication"
 // handoverPause is how long a change of the subscriptions takes at most until
 // every node's NATS server knows it and what was picked before has arrived, in
 // ticks.
-const handoverPause = 5 // 100 ms
+const handoverPause = 10 // 200 ms
 
 // handover is a planned change of leader. The order of its steps is what keeps
 // every message from falling between two chairs; package bus tells why.
@@ -21,6 +21,7 @@ const (
 	transferring              // another voter is asked to stand for election; messages are kept
 	overlapping               // it leads and subscribes; messages are kept
 	yielding                  // the NATS servers pick the new leader; what comes here is forwarded
+	departed                  // the subscriptions are ended; what still comes is forwarded
 )
 
 func (l *life) enterHandover(step handoverStep) { l.handover = handover{step, l.now} }
@@ -68,9 +69,12 @@ func (m *Member) ContinueHandover() bool {
 		}
 	case yielding:
 		if l.handoverPaused() && another {
-			l.endHandover()
+			l.door.Depart()
+			l.enterHandover(departed)
 			return false
 		}
+	case departed:
+		return false
 	}
 	return true
 }
