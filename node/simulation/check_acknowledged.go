@@ -106,6 +106,7 @@ func (c *checks) founded(h *host, store *wal.Store) {
 	c.foundings++
 	lost := 0
 	for _, t := range c.sortedStreams() {
+		clear(t.last)
 		for seq, m := range t.messages {
 			if holds(store, &m) {
 				continue

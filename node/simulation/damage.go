@@ -3,7 +3,6 @@ package simulation
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,7 +89,7 @@ func (h *host) eachStore(act func(path string) error) {
 	for i := 0; i < len(paths) && err == nil; i++ {
 		err = act(paths[i])
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		h.world.fail("damage the store of %s: %v", h.name, err)
 	}
 }

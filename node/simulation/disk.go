@@ -126,7 +126,7 @@ func (x *era) finishWriting() {
 // so. A full disk leaves it as it is.
 func (x *era) commit() bool {
 	h := x.process.host
-	before := x.store.Meta().Identity
+	before := x.store.Meta()
 	err := member.Commit(simulatedDisk{x}, x.writing)
 	if errors.Is(err, wal.ErrDiskFull) {
 		return false
@@ -138,8 +138,11 @@ func (x *era) commit() bool {
 	x.broken = err != nil
 	id := x.last
 	h.world.trace.count(h.world.now, uint64(h.number), id, x.store.Last())
-	if after := x.store.Meta().Identity; err == nil && after.Lineage != before.Lineage {
-		h.world.checks.founded(h, x.store)
+	if after := x.store.Meta(); err == nil {
+		h.world.checks.remembers(h, &before, &after)
+		if after.Identity.Lineage != before.Identity.Lineage {
+			h.world.checks.founded(h, x.store)
+		}
 	}
 	x.process.put(mailWritten, x.living(func() { x.process.member.Written(id, err) }))
 	return err == nil

@@ -42,7 +42,8 @@
 // acknowledged is on every member at the end, in its place and with its content,
 // and no sequence is used twice (check_acknowledged.go); states at the same index
 // are the same (check_state.go); one leader in a term (check_leaders.go); a
-// consumer never skips (check_consumers.go); a question about a stream that is
+// consumer never skips (check_consumers.go); what a disk remembers of terms, votes
+// and promises never goes back (check_memory.go); a question about a stream that is
 // asked after an acknowledgement knows of it (check_reads.go); and everything
 // comes back (quiet.go). Any panic of the product's code fails a run as well.
 //
