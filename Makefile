@@ -36,12 +36,11 @@ schedules: ## what broke weaker versions of the protocol, with each rule on and 
 	$(GO) vet -tags explore $(RULES)
 	$(GO) test -tags explore -timeout 8m -run '^Test(CE|O|R|B)[0-9]|^TestSearchFinds' ./node/explore
 
-# Deeper: an exhaustive search of the real cores for half of MINUTES, random
-# walks for the other half. MEMORY_MB bounds the live heap of the search.
-MINUTES ?= 60
+# Exhaustive searches of the real cores for half of MINUTES, random walks for the
+# other half. MEMORY_MB bounds the live heap of a search.
 MEMORY_MB ?= 8000
 
-check-long: ## the searches and random walks of node/explore, for MINUTES=60
+check-long: ## the explorer, further: make check-long MINUTES=60
 	EXPLORE_MINUTES=$(MINUTES) EXPLORE_MEMORY_MB=$(MEMORY_MB) $(GO) test -count=1 -timeout 0 -v -run 'KeepsTheRules|KeepTheRules' ./node/explore
 
 process:

@@ -86,7 +86,8 @@ func (w *World) assisted() bool {
 
 // operate discards one alarmed store: not of the lineage that is worth keeping,
 // which is the one with the most voters among those that are led, or else of the
-// highest founding epoch.
+// highest founding epoch. Where no store outside it asks to be given up, nobody
+// can be elected and the best survivor is refused: then whatever refuses it goes.
 func (w *World) operate() {
 	keep, voters := protocol.Lineage{}, 0
 	for _, n := range w.nodes {
@@ -102,6 +103,11 @@ func (w *World) operate() {
 	}
 	for i, n := range w.nodes {
 		if n.store.identity.Lineage != keep && w.Discard(i) {
+			return
+		}
+	}
+	for i := range w.nodes {
+		if voters == 0 && w.Discard(i) {
 			return
 		}
 	}

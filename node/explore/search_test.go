@@ -16,24 +16,28 @@ var searches = []struct {
 	states int
 	search Search
 }{
-	{"formed: the order of deliveries, clocks, a crash, two wipes", false, 20_000,
+	{"formed: the order of deliveries, clocks, a crash, two wipes", false, 40_000,
 		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 2}}},
-	{"formed: wipes alone, further", false, 12_000,
+	{"formed: wipes alone, further", false, 24_000,
 		Search{Limits: map[Op]int{Timeout: 1, Propose: 1, Wipe: 2}}},
-	{"formed: packets one by one, reordered, doubled, lost, writes one by one", false, 15_000,
+	{"formed: two wipes, a cut and a write, all there is", false, 0,
+		Search{Brisk: true, Limits: map[Op]int{Propose: 1, Wipe: 2, Cut: 1, Timeout: 1}}},
+	{"blank: an operator, a wipe and a late link, all there is", true, 0,
+		Search{Brisk: true, Limits: map[Op]int{Wipe: 1, Found: 1, Timeout: 1, Hold: 1}}},
+	{"formed: packets one by one, reordered, doubled, lost, writes one by one", false, 30_000,
 		Search{Packets: true, Careful: true, Reorder: 1,
 			Limits: map[Op]int{Timeout: 2, Beat: 1, Propose: 1, Crash: 1, Duplicate: 1, Lose: 1}}},
-	{"formed: faults, late links and an operator", false, 5_000,
+	{"formed: faults, late links and an operator", false, 10_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 2, Propose: 1, Crash: 1, Wipe: 2, Found: 1, Hold: 2, Park: 1}}},
-	{"formed: partitions, an override, a discard", false, 5_000,
+	{"formed: partitions, an override, a discard", false, 10_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 1, Propose: 1, Wipe: 2, Cut: 2, Found: 1, Discard: 1}}},
-	{"formed: an old store returns", false, 4_000,
+	{"formed: an old store returns", false, 8_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 2, Propose: 1, Wipe: 2, Return: 1, Hold: 1}, Ignore: []string{"S2", "S3"}}},
-	{"blank: the order of deliveries, a crash, a wipe", true, 12_000,
+	{"blank: the order of deliveries, a crash, a wipe", true, 24_000,
 		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 1}}},
-	{"blank: packets and writes one by one", true, 12_000,
+	{"blank: packets and writes one by one", true, 24_000,
 		Search{Packets: true, Careful: true, Limits: map[Op]int{Timeout: 1, Crash: 1, Lose: 1}}},
-	{"blank: faults, late links and an operator", true, 4_000,
+	{"blank: faults, late links and an operator", true, 8_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Propose: 1, Crash: 1, Wipe: 2, Found: 1, Hold: 2, Park: 1}}},
 }
 
@@ -79,7 +83,7 @@ func environment(t *testing.T, name string) int {
 // after a few, and end with the check of liveness.
 func TestWalksKeepTheRules(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(300))
-	walks := uint64(150)
+	walks := uint64(300)
 	until := time.Time{}
 	if minutes := environment(t, "EXPLORE_MINUTES"); minutes > 0 {
 		walks, until = 1<<40, time.Now().Add(time.Duration(minutes)*time.Minute/2)
@@ -102,7 +106,11 @@ func wander(seed uint64) (*World, Search) {
 		Timeout: 40, Beat: 100, Propose: 4, Crash: 3, Wipe: 1 + int(seed%4), Cut: 3, Stall: int(seed % 3), Duplicate: 3, Lose: 5, Park: 2,
 	}}
 	if seed%4 == 1 {
-		s.Limits[Found], s.Limits[Discard] = 1, 1
+		s.Limits[Found], s.Limits[Discard] = 1+int(seed/4%2), 1
+	}
+	if seed%5 == 3 { // R1 and R2 are known; liveness and the rest hold
+		s.Limits[Return] = 2
+		s.Ignore = []string{"S1", "S2", "S3"}
 	}
 	names := []string{"a", "b", "c"}
 	if seed%7 == 0 {
