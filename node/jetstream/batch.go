@@ -13,7 +13,7 @@ const (
 	// maxBatchSlots leaves room for one Acks command of every consumer.
 	maxBatchSlots = machine.MaxSlots / 4
 	// minBatchBytes: with a batch in flight, a smaller one waits for company.
-	minBatchBytes = 64 << 10
+	minBatchBytes = 256 << 10
 	// ackBytes is about what one ack takes in a batch.
 	ackBytes = 24
 )
