@@ -150,9 +150,15 @@ func TestBatchesWaitForCompany(t *testing.T) {
 	if got := len(f.node.entries) - before; got != 1 {
 		t.Errorf("%d batches with little to say, want one in flight", got)
 	}
+	for range 3 {
+		send(10, 8000)
+	}
+	if got := len(f.node.entries) - before; got != 1 {
+		t.Errorf("%d batches, want the second one to wait for %d bytes", got, minBatchBytes)
+	}
 	send(10, 8000)
 	if got := len(f.node.entries) - before; got != 2 {
-		t.Errorf("%d batches, want a second one for 64 KiB", got)
+		t.Errorf("%d batches, want a second one for %d bytes", got, minBatchBytes)
 	}
 	for range 20 {
 		send(10, 8000)
@@ -161,7 +167,7 @@ func TestBatchesWaitForCompany(t *testing.T) {
 		t.Errorf("%d batches in flight", got)
 	}
 	f.run()
-	if msgs := f.machine.Stream("ORDERS").State().Msgs; msgs != 3+10*21 {
+	if msgs := f.machine.Stream("ORDERS").State().Msgs; msgs != 3+10*24 {
 		t.Errorf("%d messages", msgs)
 	}
 }
