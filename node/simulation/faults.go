@@ -12,10 +12,13 @@ func (w *world) trouble() {
 	}
 	h := w.hosts[w.random.IntN(len(w.hosts))]
 	w.checks.faults++
-	switch w.random.IntN(21) {
+	switch w.random.IntN(24) {
 	case 0, 1:
 		w.kill(h)
 	case 2:
+		if leader := w.leader(); leader != nil && w.chance(0.7) {
+			h = leader.host
+		}
 		h.stop()
 	case 3:
 		for _, h := range w.hosts {
@@ -128,7 +131,11 @@ func (w *world) forget(h *host) {
 	if !w.mayForget(h) {
 		return
 	}
-	switch w.random.IntN(5) {
+	kind := w.random.IntN(5)
+	if len(h.retired) > 0 && w.chance(0.5) {
+		kind = 3
+	}
+	switch kind {
 	case 0, 1:
 		h.crash()
 		h.wipe()

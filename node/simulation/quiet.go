@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"holdfast/mesh"
@@ -31,7 +32,7 @@ func (w *world) calm() {
 			p.acked = 0
 		}
 	}
-	w.after(second, w.operate)
+	w.after(operatorPatience, w.operate)
 }
 
 // scrub finds damage that nobody has come across yet.
@@ -43,6 +44,11 @@ func (w *world) scrub(h *host) {
 	p.put(mailCall, func() { p.member.SetAside(errors.New("a scrub found damage")) })
 }
 
+// operatorPatience is how long a person waits, after the last fault, for the
+// cluster to come back by itself. Whoever founds without members that are only
+// slow to connect loses what they hold.
+const operatorPatience = 8 * second
+
 // operate is a person who does what alarms and reports ask for.
 func (w *world) operate() {
 	for _, h := range w.hosts {
@@ -50,7 +56,7 @@ func (w *world) operate() {
 			w.attend(h.process)
 		}
 	}
-	w.after(second, w.operate)
+	w.after(3*second, w.operate)
 }
 
 func (w *world) attend(p *process) {
@@ -66,15 +72,21 @@ func (w *world) attend(p *process) {
 			}
 		})
 	}
-	if w.plan.wait && strings.Contains(view.Waiting, "found --without") {
-		p.host.note("operator founds: %s", view.Waiting)
-		p.put(mailCall, func() {
-			if err := p.member.Found(nil); err != nil {
-				p.host.note("founding refused: %v", err)
-			}
-		})
+	order := advice.FindStringSubmatch(view.Waiting)
+	if !w.plan.wait || order == nil || order[2] != p.host.name {
+		return
 	}
+	names := strings.FieldsFunc(order[1], func(r rune) bool { return r == ',' || r == '"' })
+	p.host.note("operator founds without %q", names)
+	p.put(mailCall, func() {
+		if err := p.member.Found(names); err != nil {
+			p.host.note("founding refused: %v", err)
+		}
+	})
 }
+
+// advice is how a member says what an operator could do, and where.
+var advice = regexp.MustCompile("holdfast found --without ([^ `]+)` on ([^ ]+)")
 
 // settled reports that everything is live again. It looks once a tick.
 func (w *world) settled() bool {

@@ -52,9 +52,6 @@ func (c *campaign) report() {
 		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.slowest, quietTicks)
 }
 
-// Seeds that found something once; the comment says what.
-var regressions = []uint64{}
-
 // fixed is how many seeds, from 1 on, are the same in every test.
 const fixed = 32
 
@@ -64,9 +61,6 @@ const freshTime = 20 * time.Second
 func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	c := &campaign{TB: t}
 	defer c.report()
-	for _, seed := range regressions {
-		c.run(seed)
-	}
 	for seed := uint64(1); seed <= fixed; seed++ {
 		c.run(seed)
 	}
