@@ -33,7 +33,7 @@ func (e *environment) Begin(store *wal.Store, status mesh.Status) (err error) {
 		Secret: n.secret, TLS: n.meshTLS,
 		Incarnation: randomNumber() | 1,
 		Hello:       func() transport.Presence { return *n.presence.Load() },
-		Handler:     linkHandler{n.mail, now}, Refused: n.refused, Logger: n.logger,
+		Handler:     linkHandler{n.mail, now}, Refused: func(r *transport.RefusedError) { n.refused(now, r) }, Logger: n.logger,
 	})
 	if err != nil {
 		return err

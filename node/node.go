@@ -311,16 +311,21 @@ func (n *Node) release() {
 
 // refused is told of every refused hello. One that says that this very process
 // must not run ends the node.
-func (n *Node) refused(refusal *transport.RefusedError) {
+func (n *Node) refused(during *era, refusal *transport.RefusedError) {
 	if refusal.Member != n.config.Name {
 		return
 	}
-	switch refusal.Reason {
-	case transport.ReasonDuplicate:
-		n.mail.call(func() { n.member.Stop(fmt.Errorf("%w: %w", ErrRefused, refusal)) })
-	case transport.ReasonRegressed:
-		n.mail.call(func() { n.member.SetAside(refusal) })
-	}
+	n.mail.call(func() {
+		if n.environment.era != during {
+			return // it was about the store of an earlier life
+		}
+		switch refusal.Reason {
+		case transport.ReasonDuplicate:
+			n.member.Stop(fmt.Errorf("%w: %w", ErrRefused, refusal))
+		case transport.ReasonRegressed:
+			n.member.SetAside(refusal)
+		}
+	})
 }
 
 func (n *Node) memberNames() []string {
