@@ -40,17 +40,27 @@ func (d *Door) messageGet(r *request) any {
 	return resp
 }
 
-func (d *Door) messageGetRequest(r *request) (*machine.Stream, *server.JSApiMsgGetRequest, *server.ApiError) {
-	var body server.JSApiMsgGetRequest
+// streamRequest finds the stream that a request names and reads its body, which
+// must not be empty.
+func (d *Door) streamRequest(r *request, body any) (*machine.Stream, *server.ApiError) {
 	s, apiErr := d.findStream(r)
 	if apiErr != nil {
-		return nil, nil, apiErr
+		return nil, apiErr
 	}
 	if isEmpty(r.payload) {
-		return nil, nil, server.NewJSBadRequestError()
+		return nil, server.NewJSBadRequestError()
 	}
-	if err := decode(r.payload, &body); err != nil {
-		return nil, nil, server.NewJSInvalidJSONError(err)
+	if err := decode(r.payload, body); err != nil {
+		return nil, server.NewJSInvalidJSONError(err)
+	}
+	return s, nil
+}
+
+func (d *Door) messageGetRequest(r *request) (*machine.Stream, *server.JSApiMsgGetRequest, *server.ApiError) {
+	var body server.JSApiMsgGetRequest
+	s, apiErr := d.streamRequest(r, &body)
+	if apiErr != nil {
+		return nil, nil, apiErr
 	}
 	nothing := body.Seq == 0 && body.LastFor == "" && body.NextFor == "" && body.StartTime == nil
 	if nothing || body.Batch > 0 || body.MaxBytes > 0 || conflicting(&body) {
@@ -120,15 +130,9 @@ func (d *Door) messageDelete(r *request) any {
 
 func (d *Door) messageDeleteRequest(r *request) (*machine.Stream, *server.JSApiMsgDeleteRequest, *server.ApiError) {
 	var body server.JSApiMsgDeleteRequest
-	s, apiErr := d.findStream(r)
+	s, apiErr := d.streamRequest(r, &body)
 	if apiErr != nil {
 		return nil, nil, apiErr
-	}
-	if isEmpty(r.payload) {
-		return nil, nil, server.NewJSBadRequestError()
-	}
-	if err := decode(r.payload, &body); err != nil {
-		return nil, nil, server.NewJSInvalidJSONError(err)
 	}
 	if s.Config().Sealed {
 		return nil, nil, server.NewJSStreamSealedError()
