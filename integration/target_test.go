@@ -86,6 +86,7 @@ type status struct {
 	Applied uint64 `json:"applied"`
 	Last    uint64 `json:"last"`
 	Serving bool   `json:"serving"`
+	Waiting string `json:"waiting"`
 	Members []struct {
 		Name    string `json:"name"`
 		State   string `json:"state"`
