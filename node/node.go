@@ -55,6 +55,7 @@ type Node struct {
 	member      *member.Member // owned by the loop
 	fenced      uint64         // the highest fence that the bus has answered
 	started     time.Time
+	uptime      uptime // used by the loop
 	done        chan struct{}
 	err         error // valid once done is closed
 
@@ -64,7 +65,7 @@ type Node struct {
 // Start starts a node and returns once it takes connections. It does not wait
 // for the cluster: Status tells when it serves.
 func Start(cfg *config.Config, logger *slog.Logger) (*Node, error) {
-	n := &Node{config: cfg, logger: logger, mail: newMailbox(), done: make(chan struct{}), started: time.Now()}
+	n := &Node{config: cfg, logger: logger, mail: newMailbox(), done: make(chan struct{}), started: time.Now(), uptime: newUptime()}
 	if err := n.open(); err != nil {
 		n.release()
 		if errors.Is(err, wal.ErrForeign) || errors.Is(err, wal.ErrNewerFormat) || errors.Is(err, member.ErrUnreadable) {
@@ -109,7 +110,7 @@ func (n *Node) openMember() (err error) {
 	n.member, err = member.Open(member.Options{
 		Name: n.config.Name, Cluster: n.config.Cluster.Name, Members: n.memberNames(), Continue: n.config.ContinueWhenLost(),
 		Dir: n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(),
-		Now:    func() int64 { return time.Now().UnixNano() },
+		Now: func() int64 { return time.Now().UnixNano() }, Elapsed: n.uptime.elapsed,
 		Random: randomNumber, Restoring: n.notify.restoring, Logger: n.logger,
 	})
 	return err
@@ -158,12 +159,13 @@ func (n *Node) run() {
 		n.mail.take(&m)
 		n.handle(&m)
 		if ticked {
+			n.uptime.look()
 			n.member.Tick()
 		}
 		n.member.Settle()
 		n.link.Flush()
-		if wake := n.member.Wake(); wake != 0 {
-			alarm.Reset(time.Until(time.Unix(0, wake)))
+		if wait, ok := n.member.Wake(); ok {
+			alarm.Reset(wait)
 		}
 		if ticked {
 			n.publishStatus()

@@ -135,8 +135,8 @@ func (d *Door) closeBatch() {
 	b.builder.Reset(0)
 }
 
-// nextStamp is the time of the log if a batch is closed now. It is the wall
-// clock's, or a little later: after a burst, or when the clock went back.
+// nextStamp is the time of the log if a batch is closed now, which is a little
+// ahead of the log's clock after a burst: no two messages have the same time.
 func (d *Door) nextStamp(now int64) int64 { return max(now, d.batches.lastStamp+1) }
 
 func (b *batches) recycled() *proposal {

@@ -16,7 +16,7 @@ const maxGather = 2 * time.Millisecond
 // answered nobody else is in the open batch.
 type gather struct {
 	want  int   // commands in the open batch that end the wait; 0: no wait
-	until int64 // wall clock, nanoseconds, at which it ends in any case
+	until int64 // the log's time, in nanoseconds, at which it ends in any case
 }
 
 // begin starts a wait when a batch with so many publishes was answered.
@@ -32,7 +32,7 @@ func (g *gather) waits(open int, now int64) bool {
 	return open > 0 && open < g.want && now < g.until
 }
 
-// Wake is the wall clock, in nanoseconds, at which Flush has something to do even
+// Wake is the log's time, in nanoseconds, at which Flush has something to do even
 // if nothing happens until then; 0 for none. An owner that does not heed it delays
 // batches until the next Tick.
 func (d *Door) Wake() int64 {

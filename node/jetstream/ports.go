@@ -48,7 +48,9 @@ type Node interface {
 	// Read appends the bytes of a stored message to dst; they are what
 	// machine.DecodeMessage reads.
 	Read(dst []byte, at machine.Location) ([]byte, error)
-	// Now is the wall clock in nanoseconds since 1970.
+	// Now is the time of the log in nanoseconds since 1970. While this node leads
+	// it does not go back, passes at about the rate at which time does, and is not
+	// less than the machine's Stamp was when it began to lead.
 	Now() int64
 	// Cluster describes leader and replicas for info responses; nil for none.
 	// The door does not change it.

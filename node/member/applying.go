@@ -70,9 +70,6 @@ func (l *life) Propose(data []byte) (uint64, error) { return l.replica.Propose(d
 // Barrier asks for a proof that this node leads.
 func (l *life) Barrier(context uint64) { l.replica.ReadBarrier(context) }
 
-// Now is the wall clock in nanoseconds since 1970.
-func (l *life) Now() int64 { return l.options.Now() }
-
 // Read appends the bytes of a stored message to dst.
 func (l *life) Read(dst []byte, at machine.Location) ([]byte, error) {
 	if data := l.tail.get(at.Index); data != nil {

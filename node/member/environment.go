@@ -55,7 +55,8 @@ type Options struct {
 	Environment Environment
 	Bus         jetstream.Bus
 	MaxPayload  int           // of a client's message, in bytes
-	Now         func() int64  // the wall clock, nanoseconds since 1970
+	Now         func() int64  // the wall clock, nanoseconds since 1970; it may be wrong and jump
+	Elapsed     func() int64  // nanoseconds since any moment; it never jumps
 	Random      func() uint64 // identifiers and seeds
 	// Restoring is told how far a copy of another member's store is, in percent.
 	Restoring func(percent uint64)

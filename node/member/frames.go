@@ -13,6 +13,7 @@ const (
 	frameRaft       byte = 17 // a message of the replication core
 	frameStaging    byte = 18 // a stagingMessage
 	frameForward    byte = 19 // client messages, handed on to a new leader
+	frameClock      byte = 20 // a clockReport
 )
 
 // What a staging message is for. A copy of a store travels from the leader to

@@ -35,6 +35,7 @@ const (
 type life struct {
 	options     *Options
 	environment Environment
+	clock       *clock // of the member, from life to life
 	logger      *slog.Logger
 	store       *wal.Store
 	machine     *machine.Machine
@@ -91,7 +92,7 @@ func (m *Member) startLife() (*life, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &life{options: &m.options, environment: m.options.Environment, logger: m.options.Logger, store: store}
+	l := &life{options: &m.options, environment: m.options.Environment, clock: m.clock, logger: m.options.Logger, store: store}
 	if err := l.open(); err != nil {
 		store.Close() // the error is the one that counts
 		return nil, err
@@ -207,6 +208,7 @@ func (l *life) linked(name string, encoded []byte) {
 	}
 	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage)
 	l.replica.Linked(name, status)
+	l.environment.Send(name, frameClock, l.clock.report().encode())
 }
 
 func (l *life) unlinked(name string, cause error) {
@@ -232,6 +234,8 @@ func (l *life) frame(from string, kind byte, body []byte) {
 		err = l.handleStaging(from, body)
 	case frameForward:
 		err = l.handleForward(body)
+	case frameClock:
+		err = l.handleClock(from, body)
 	default:
 		err = fmt.Errorf("unknown kind %d", kind)
 	}
@@ -243,6 +247,7 @@ func (l *life) frame(from string, kind byte, body []byte) {
 // tick is the passing of one TickInterval.
 func (l *life) tick() {
 	l.now++
+	l.keepTime()
 	l.replica.Tick()
 	l.door.Tick(l.Now())
 	l.checkCopies()
@@ -342,6 +347,7 @@ func (l *life) followRole() {
 	switch {
 	case leads && !l.serving:
 		l.serving, l.leadTerm = true, status.Term
+		l.beginTime()
 		l.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
 		l.door.Lead()
 	case !leads && l.serving && l.handover.step == noHandover:

@@ -3,6 +3,7 @@ package member
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"holdfast/mesh"
 	"holdfast/node/jetstream"
@@ -16,6 +17,7 @@ import (
 // calls what.
 type Member struct {
 	options Options
+	clock   *clock
 	life    *life
 	// quarantined counts the stores that are set aside in the folder.
 	quarantined int
@@ -27,7 +29,7 @@ type Member struct {
 // trusted is set aside first (a damaged memory is no memory).
 func Open(options Options) (*Member, error) {
 	options.complete()
-	m := &Member{options: options}
+	m := &Member{options: options, clock: newClock(&options)}
 	if err := m.openLife(); err != nil {
 		return nil, err
 	}
@@ -109,13 +111,14 @@ func (m *Member) Settle() {
 	}
 }
 
-// Wake is the wall clock, in nanoseconds, at which Settle has something to do even
-// if nothing is reported until then; 0 for none.
-func (m *Member) Wake() int64 {
+// Wake is in how long Settle has something to do even if nothing is reported
+// until then; false if it has not.
+func (m *Member) Wake() (time.Duration, bool) {
 	if m.failed != nil || m.life.ended != living {
-		return 0
+		return 0, false
 	}
-	return m.life.door.Wake()
+	at := m.life.door.Wake()
+	return time.Duration(at - m.clock.now()), at != 0
 }
 
 // Ended reports that the member does nothing any more, and why: nil when it was

@@ -29,7 +29,7 @@
 // and mounted again later. The network delays, breaks links, blocks one or both
 // directions; a link keeps order and loses nothing until it breaks, like the TCP
 // of package mesh/transport, and in some runs frames come twice or after their
-// link has broken. Clocks are wrong by up to 15 s, jump, and tick at another pace.
+// link has broken. Clocks are wrong by up to 11 hours, jump, and tick at another pace.
 //
 // Three of four runs keep promise 1 meaningful: no more memories are lost at once
 // than a majority can do without, and nothing acknowledged may be lost. The

@@ -138,7 +138,7 @@ func (p *process) open() (err error) {
 	p.member, err = member.Open(member.Options{
 		Name: h.name, Cluster: "simulated", Members: names, Continue: !w.plan.wait,
 		Dir: p.dir, Environment: &environment{p}, Bus: p.port, MaxPayload: 1 << 20,
-		Now: h.clock, Random: w.random.Uint64, Restoring: func(uint64) {},
+		Now: h.clock, Elapsed: func() int64 { return w.now }, Random: w.random.Uint64, Restoring: func(uint64) {},
 		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.checks.heard(h, level, line) }}),
 		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval,
 		CopyChunkBytes: 16 << 10, TailBytes: w.plan.tailBytes,
