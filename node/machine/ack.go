@@ -27,6 +27,8 @@ func (m *Machine) acks(body *protocol.Reader, result *Result) {
 			c.nak(&a)
 		case AckProgress:
 			c.progress(&a)
+		case AckReturn:
+			c.takeBack(&a)
 		}
 	}
 }
@@ -99,6 +101,20 @@ func (c *Consumer) nak(a *Ack) {
 		return // it is already, and keeps its turn
 	}
 	c.arm(d, c.stream.machine.now+a.Delay)
+	c.touch()
+}
+
+// takeBack undoes a delivery that reached nobody (consumer.didNotDeliver of the
+// NATS server).
+func (c *Consumer) takeBack(a *Ack) {
+	d := c.pending.at(a.StreamSeq)
+	if d == nil || uint64(d.tries) != a.Deliveries || d.tries == 0 {
+		return
+	}
+	if d.tries--; d.tries == 1 {
+		c.redelivered--
+	}
+	c.arm(d, c.stream.machine.now)
 	c.touch()
 }
 

@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/binary"
 	"encoding/json"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -18,6 +19,9 @@ const (
 	AckNak      AckKind = 2 // -NAK: deliver again, after Delay
 	AckTerm     AckKind = 3 // +TERM: never deliver again
 	AckProgress AckKind = 4 // +WPI: the ack wait starts anew
+	// AckReturn: the delivery of that count reached nobody. It does not count,
+	// and the message is due again at once.
+	AckReturn AckKind = 5
 )
 
 // Ack answers one delivery. The three numbers are those of the delivery, as
@@ -127,6 +131,19 @@ func (b *Batch) CreateConsumer(stream Incarnation, config *server.ConsumerConfig
 // DeleteConsumer deletes a consumer.
 func (b *Batch) DeleteConsumer(consumer Incarnation) int {
 	return b.add(opDeleteConsumer, consumer.append(nil))
+}
+
+// PauseConsumer sets the time before which a consumer delivers nothing; the zero
+// time ends the pause.
+func (b *Batch) PauseConsumer(consumer Incarnation, until time.Time) int {
+	request := encodeJSON(server.JSApiConsumerPauseRequest{PauseUntil: until})
+	return b.add(opPauseConsumer, append(consumer.append(nil), request...))
+}
+
+// ResetConsumer makes a consumer forget what it delivered and go on at seq, or
+// behind its ack floor when seq is 0.
+func (b *Batch) ResetConsumer(consumer Incarnation, seq uint64) int {
+	return b.add(opResetConsumer, binary.AppendUvarint(consumer.append(nil), seq))
 }
 
 // Deliver hands out the next messages of a consumer: at most maxMessages of

@@ -65,6 +65,8 @@ const (
 	opDeleteConsumer opcode = 9  // incarnation
 	opDeliver        opcode = 10 // incarnation, messages, bytes
 	opAcks           opcode = 11 // incarnation, acks
+	opPauseConsumer  opcode = 12 // incarnation, JSApiConsumerPauseRequest
+	opResetConsumer  opcode = 13 // incarnation, sequence
 )
 
 // Message is a stored message, as the log has it. The slices alias the bytes
@@ -117,7 +119,7 @@ func (a *Ack) append(dst []byte) []byte {
 func readAck(r *protocol.Reader) Ack {
 	a := Ack{Kind: AckKind(r.Byte()), StreamSeq: r.Uvarint(), ConsumerSeq: r.Uvarint(), Deliveries: r.Uvarint()}
 	delay := r.Uvarint()
-	if delay > maxSpan || a.Kind < AckDone || a.Kind > AckProgress {
+	if delay > maxSpan || a.Kind < AckDone || a.Kind > AckReturn {
 		r.Fail()
 	}
 	a.Delay = int64(delay)

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -207,11 +208,13 @@ func (c *Consumer) skipTo(start uint64) {
 }
 
 // wait is the time from the n-th delivery of a message to the next one.
-func (c *Consumer) wait(deliveries uint32) int64 {
-	if n := len(c.config.BackOff); n > 0 {
-		return span(c.config.BackOff[min(int(deliveries), n)-1])
+func (c *Consumer) wait(deliveries uint32) int64 { return waitOf(c.config, deliveries) }
+
+func waitOf(config *server.ConsumerConfig, deliveries uint32) int64 {
+	if n := len(config.BackOff); n > 0 {
+		return span(config.BackOff[min(max(int(deliveries), 1), n)-1])
 	}
-	return span(c.config.AckWait)
+	return span(config.AckWait)
 }
 
 // arm sets when an unanswered message is due again; at or below 0: never.
@@ -236,6 +239,27 @@ func (c *Consumer) trimTimers() {
 			heap.compact(c.current)
 		}
 	}
+}
+
+// retime follows a change of what says when unanswered messages are due again.
+// A new deliver subject has not seen any of them: they are due at once.
+func (c *Consumer) retime(old *server.ConsumerConfig) {
+	switch {
+	case old.DeliverSubject != c.config.DeliverSubject:
+		c.pending.each(func(d *delivered) {
+			d.due, d.order = c.stream.machine.now, c.nextOrder
+			c.nextOrder++
+		})
+	case old.AckWait != c.config.AckWait || !slices.Equal(old.BackOff, c.config.BackOff):
+		c.pending.each(func(d *delivered) {
+			if d.due > c.stream.machine.now { // what is due already stays so
+				d.due = max(d.due-waitOf(old, d.tries)+c.wait(d.tries), 1)
+			}
+		})
+	case old.MaxDeliver == c.config.MaxDeliver:
+		return
+	}
+	c.rearm()
 }
 
 // rearm builds the timers anew from what is pending.
@@ -267,65 +291,6 @@ func (c *Consumer) earliest(heap *timerHeap) *timer {
 		heap.pop()
 	}
 	return nil
-}
-
-// NextDue is the stamp at which a Deliver has something to do again for a
-// message that was delivered before: deliver it once more, or give it up. 0
-// when nothing is unanswered.
-func (c *Consumer) NextDue() int64 {
-	due := int64(0)
-	if t := c.earliest(&c.due); t != nil {
-		due = t.due
-	}
-	if t := c.earliest(&c.final); t != nil && (due == 0 || t.due < due) {
-		due = t.due
-	}
-	return due
-}
-
-// maxReadyRedeliveries bounds what Ready counts.
-const maxReadyRedeliveries = 1024
-
-// Ready is how many messages a Deliver stamped now would hand out, were there
-// no other limit. Of redeliveries it counts at most 1,024.
-func (c *Consumer) Ready(now int64) int {
-	ready := uint64(0)
-	if t := c.earliest(&c.due); t != nil && t.due <= now {
-		ready = uint64(c.countDue(now, 0))
-	}
-	fresh := c.waiting()
-	if limit := c.config.MaxAckPending; limit > 0 && c.config.AckPolicy != server.AckNone {
-		fresh = min(fresh, uint64(max(limit-c.pending.count, 0)))
-	}
-	return int(min(ready+fresh, 1<<31))
-}
-
-// countDue counts the current timers due by now below position i of the heap.
-func (c *Consumer) countDue(now int64, i int) int {
-	if i >= len(c.due.items) || c.due.items[i].due > now || i >= 2*maxReadyRedeliveries {
-		return 0
-	}
-	count := 0
-	if c.current(&c.due.items[i]) {
-		count = 1
-	}
-	return count + c.countDue(now, 2*i+1) + c.countDue(now, 2*i+2)
-}
-
-// NextSize is the size of subject, header and payload of the message that a
-// Deliver stamped now would hand out first; 0 when there is none.
-func (c *Consumer) NextSize(now int64) int {
-	seq := uint64(0)
-	if t := c.earliest(&c.due); t != nil && t.due <= now {
-		seq = t.seq
-	} else if !c.stalled() {
-		seq, _ = c.nextNew()
-	}
-	r, ok := c.stream.index.get(seq)
-	if !ok {
-		return 0
-	}
-	return c.stream.plainSize(&r)
 }
 
 // stalled reports whether MaxAckPending forbids new deliveries.

@@ -153,9 +153,7 @@ func (c *Consumer) update(config *server.ConsumerConfig, action server.ConsumerA
 	c.setConfig(config)
 	c.changed.config = true
 	c.touch()
-	if config.MaxDeliver != old.MaxDeliver {
-		c.rearm()
-	}
+	c.retime(old)
 	if !slices.Equal(oldFilters, c.filters) {
 		c.countWaiting()
 		s.setWatcher(c)

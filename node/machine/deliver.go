@@ -93,10 +93,9 @@ func (d *dispatch) redeliver() bool {
 			return false
 		}
 		c.due.pop()
-		if p.tries == 1 {
+		if p.tries++; p.tries == 2 {
 			c.redelivered++
 		}
-		p.tries++
 		c.arm(p, c.dueAfter(p.tries))
 		d.send(p.seq, &r, uint64(p.tries))
 	}
@@ -166,25 +165,27 @@ func (c *Consumer) nextNew() (uint64, bool) {
 	if len(c.skips) > 0 {
 		return c.skips[0], true
 	}
-	s := c.stream
-	if len(c.filters) == 0 {
-		return s.index.next(c.cursor)
-	}
 	from := c.cursor
 	if c.peekCursor == from {
 		from = max(from, c.peekSeq)
 	}
-	var seq uint64
-	var ok bool
-	if id, known := s.subjects.ids[c.filters[0]]; known && len(c.filters) == 1 {
-		seq, ok = s.index.nextOf(max(from, s.subjects.list[id].first), id)
-	} else {
-		seq, ok = s.index.nextIn(from, c.matches)
-	}
-	if ok {
+	seq, ok := c.search(from)
+	if ok && len(c.filters) > 0 {
 		c.peekCursor, c.peekSeq = c.cursor, seq
 	}
 	return seq, ok
+}
+
+// search finds the first message from a sequence on that the filters match.
+func (c *Consumer) search(from uint64) (uint64, bool) {
+	s := c.stream
+	if len(c.filters) == 0 {
+		return s.index.next(from)
+	}
+	if id, known := s.subjects.ids[c.filters[0]]; known && len(c.filters) == 1 {
+		return s.index.nextOf(max(from, s.subjects.list[id].first), id)
+	}
+	return s.index.nextIn(from, c.matches)
 }
 
 // released takes note that a consumer no longer needs a message: an interest

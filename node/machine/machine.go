@@ -152,6 +152,16 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		}
 	case opAcks:
 		m.acks(body, result)
+	case opPauseConsumer:
+		c, request := m.namedConsumer(body, result), rest(body)
+		if c != nil {
+			c.pause(request, result)
+		}
+	case opResetConsumer:
+		c, seq := m.namedConsumer(body, result), body.Uvarint()
+		if c != nil && !body.Failed() {
+			c.reset(seq, result)
+		}
 	default:
 		body.Fail()
 	}

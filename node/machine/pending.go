@@ -8,10 +8,10 @@ const maxIdlePending = 16_384
 // delivered is a message that a consumer was given and has not answered.
 type delivered struct {
 	seq   uint64
-	first uint64 // consumer sequence of the first delivery
+	first uint64 // consumer sequence of the first delivery; 0: answered, the place is free
 	due   int64  // stamp at which it is to be delivered again
 	order uint64 // tells deliveries of the same due apart; unique per consumer
-	tries uint32 // deliveries so far; 0: answered, the place is free
+	tries uint32 // deliveries so far, without those that were returned
 }
 
 // pendingList holds the unanswered messages of a consumer in the order of the
@@ -35,7 +35,7 @@ func (p *pendingList) at(seq uint64) *delivered {
 	if items[guess].seq != seq {
 		guess = sort.Search(guess, func(i int) bool { return items[i].seq >= seq })
 	}
-	if d := &items[guess]; d.seq == seq && d.tries > 0 {
+	if d := &items[guess]; d.seq == seq && d.first > 0 {
 		return d
 	}
 	return nil
@@ -52,7 +52,7 @@ func (p *pendingList) append(d delivered) {
 
 // remove frees the place of a message that at returned.
 func (p *pendingList) remove(d *delivered) {
-	d.tries = 0
+	d.first = 0
 	p.count--
 	if p.count == 0 {
 		p.head = 0
@@ -61,10 +61,10 @@ func (p *pendingList) remove(d *delivered) {
 		}
 		return
 	}
-	for p.items[p.head].tries == 0 {
+	for p.items[p.head].first == 0 {
 		p.head++
 	}
-	for p.items[len(p.items)-1].tries == 0 {
+	for p.items[len(p.items)-1].first == 0 {
 		p.items = p.items[:len(p.items)-1]
 	}
 }
@@ -73,7 +73,7 @@ func (p *pendingList) remove(d *delivered) {
 func (p *pendingList) compact() {
 	kept := p.items[:0]
 	for i := p.head; i < len(p.items); i++ {
-		if p.items[i].tries > 0 {
+		if p.items[i].first > 0 {
 			kept = append(kept, p.items[i])
 		}
 	}
@@ -88,7 +88,7 @@ func (p *pendingList) after(seq uint64) *delivered {
 	}
 	at := sort.Search(len(items), func(i int) bool { return items[i].seq > seq })
 	for ; at < len(items); at++ {
-		if items[at].tries > 0 {
+		if items[at].first > 0 {
 			return &items[at]
 		}
 	}
@@ -98,7 +98,7 @@ func (p *pendingList) after(seq uint64) *delivered {
 // each calls f for every message in order. f must not change the list.
 func (p *pendingList) each(f func(d *delivered)) {
 	for i := p.head; i < len(p.items); i++ {
-		if p.items[i].tries > 0 {
+		if p.items[i].first > 0 {
 			f(&p.items[i])
 		}
 	}

@@ -301,7 +301,7 @@ func (c *Consumer) restoreState(r *protocol.Reader) {
 		step := r.Uvarint()
 		seq += step
 		d := delivered{seq: seq, first: r.Uvarint(), due: int64(r.Uvarint()), order: r.Uvarint(), tries: uint32(r.Uvarint())}
-		if step == 0 || d.tries == 0 || !c.stream.index.has(seq) {
+		if step == 0 || d.first == 0 || !c.stream.index.has(seq) {
 			r.Fail()
 		}
 		if d.tries > 1 {

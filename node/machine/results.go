@@ -32,7 +32,7 @@ type Result struct {
 	Err        *server.ApiError
 	Stream     *Stream
 	Consumer   *Consumer
-	Seq        uint64 // publish: the sequence; purge: the number of messages removed
+	Seq        uint64 // publish: the sequence; purge: the number of messages removed; reset: where it goes on
 	Duplicate  bool   // publish: Seq is that of the earlier message with this ID
 	Created    bool   // create: it did not exist before
 	Deliveries []Delivery
@@ -54,6 +54,8 @@ const (
 	// EventTerminated: Seq left Stream while Consumer, which had been given it,
 	// had not answered. It will not be delivered again.
 	EventTerminated EventKind = 10
+	// EventConsumerPaused: the time until which Consumer is paused changed.
+	EventConsumerPaused EventKind = 11
 )
 
 // Event is something that an entry brought about, besides its results. Stream

@@ -96,8 +96,10 @@ func (p *pair) command(name string) {
 		p.purgeRandom(s, twin)
 	case n < 92:
 		p.consumerRandom(s, twin)
-	case n < 94:
+	case n < 93:
 		p.dropRandom(s, twin)
+	case n < 94:
+		p.resetRandom(s, twin)
 	case n < 96:
 		p.updateRandom(s, twin)
 	case n < 97:
@@ -274,6 +276,15 @@ func (p *pair) consumerRandom(s *Stream, twin *twinStream) {
 		c.AckPolicy, c.DeliverPolicy, c.OptStartSeq = server.AckExplicit, server.DeliverAll, 0
 		c.FilterSubject, c.FilterSubjects = lower+"."+[]string{"x.>", "y.>", "z.>", "x"}[name[1]-'0'], nil
 	}
+	if p.random.IntN(3) == 0 {
+		c.DeliverSubject = fmt.Sprint("deliver.", p.random.IntN(3))
+		if c.AckPolicy == server.AckAll && c.MaxAckPending > 0 && p.random.IntN(2) == 0 {
+			c.AckPolicy, c.AckWait, c.BackOff, c.MaxDeliver = server.AckFlowControl, 0, nil, -1
+		}
+		if c.AckPolicy == server.AckNone {
+			c.MaxAckPending = 0
+		}
+	}
 	normal, err := NormalizeConsumer(&c, twin.config, Limits{}, false)
 	if err != nil {
 		p.t.Fatal(err)
@@ -294,14 +305,19 @@ func (p *pair) consumerRandom(s *Stream, twin *twinStream) {
 // updateConsumer changes what may change of a consumer.
 func (p *pair) updateConsumer(s *Stream, twin *twinStream, model *twinConsumer, config *server.ConsumerConfig) {
 	changed := *model.config
-	changed.MaxDeliver, changed.BackOff, changed.AckWait = config.MaxDeliver, config.BackOff, config.AckWait
+	if changed.AckPolicy != server.AckFlowControl && config.AckPolicy != server.AckFlowControl {
+		changed.MaxDeliver, changed.BackOff, changed.AckWait = config.MaxDeliver, config.BackOff, config.AckWait
+	}
 	changed.MaxAckPending = config.MaxAckPending
+	if changed.DeliverSubject != "" {
+		changed.DeliverSubject = fmt.Sprint("deliver.", p.random.IntN(3))
+	}
 	if twin.config.Retention != server.WorkQueuePolicy && model.config.DeliverPolicy != server.DeliverLastPerSubject {
 		changed.FilterSubject, changed.FilterSubjects = config.FilterSubject, config.FilterSubjects
 	}
 	p.batch.CreateConsumer(s.Incarnation(), &changed, server.ActionUpdate)
 	p.expect(func(r *Result) { expect(p.t, "update consumer", r.Err, nil) })
-	model.update(&changed)
+	model.update(&changed, p.now)
 }
 
 // randomConsumer picks a consumer that both know.
@@ -323,6 +339,35 @@ func (p *pair) dropRandom(s *Stream, twin *twinStream) {
 		p.expect(func(r *Result) { expect(p.t, "delete consumer", r.Err, nil) })
 		twin.drop(model.name)
 	}
+}
+
+// resetRandom resets a consumer, or pauses it: that changes nothing here.
+func (p *pair) resetRandom(s *Stream, twin *twinStream) {
+	c, model := p.randomConsumer(s, twin)
+	if c == nil {
+		return
+	}
+	if p.random.IntN(2) == 0 {
+		until := time.Unix(0, p.now+p.random.Int64N(int64(time.Second)))
+		p.batch.PauseConsumer(c.Incarnation(), until)
+		p.expect(func(r *Result) {
+			expect(p.t, "pause", r.Err, nil)
+		})
+		paused, utc := *model.config, until.UTC()
+		paused.PauseUntil = &utc
+		model.config = &paused
+		return
+	}
+	seq := uint64(0)
+	if p.random.IntN(2) == 0 {
+		seq = twin.first + uint64(p.random.IntN(12))
+	}
+	p.batch.ResetConsumer(c.Incarnation(), seq)
+	at, allowed := model.reset(seq)
+	p.expect(func(r *Result) {
+		p.t.Helper()
+		expect(p.t, "reset", fmt.Sprint(r.Seq, r.Err == nil), fmt.Sprint(at, allowed))
+	})
 }
 
 func (p *pair) deliverRandom(s *Stream, twin *twinStream) {
@@ -355,7 +400,7 @@ func (p *pair) ackRandom(s *Stream, twin *twinStream) {
 	}
 	var acks []Ack
 	for range 1 + p.random.IntN(4) {
-		a := Ack{Kind: AckKind(1 + p.random.IntN(4)), StreamSeq: twin.first + uint64(p.random.IntN(20)), ConsumerSeq: 1 + uint64(p.random.IntN(int(model.nextSeq)))}
+		a := Ack{Kind: AckKind(1 + p.random.IntN(5)), Deliveries: uint64(p.random.IntN(3)), StreamSeq: twin.first + uint64(p.random.IntN(20)), ConsumerSeq: 1 + uint64(p.random.IntN(int(model.nextSeq)))}
 		if p.random.IntN(2) == 0 {
 			a.Kind = AckDone
 		}
@@ -409,6 +454,9 @@ func (p *pair) compare(step int) {
 		expect(p.t, "consumers", len(s.Consumers()), len(twin.consumers))
 		for name, model := range twin.consumers {
 			expect(p.t, fmt.Sprintf("step %d: consumer %s", step, name), state(s.Consumer(name)), model.state())
+			if until := model.config.PauseUntil; until != nil {
+				expect(p.t, "paused until", s.Consumer(name).PausedUntil(), until.UnixNano())
+			}
 		}
 	}
 	expect(p.t, "streams", len(p.machine.Streams()), len(p.twins))

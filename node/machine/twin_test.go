@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -38,8 +39,10 @@ type twinStream struct {
 
 type twinGiven struct {
 	first, order uint64
-	due          int64
+	at           int64 // of the last delivery, or what a later answer makes of it
 	tries        int
+	asked        bool  // it is due because somebody said so, not because of the ack wait
+	fixed        int64 // due then, whatever the ack wait is by now; 0: not so
 }
 
 type twinConsumer struct {
@@ -365,17 +368,26 @@ func (c *twinConsumer) fresh() []uint64 {
 	return all
 }
 
-func (c *twinConsumer) arm(g *twinGiven, due int64) {
-	g.due, g.order = due, c.nextOrder
+func (c *twinConsumer) arm(g *twinGiven, at int64, asked bool) {
+	g.at, g.order, g.asked, g.fixed = at, c.nextOrder, asked, 0
 	c.nextOrder++
 }
 
-func (c *twinConsumer) wait(now int64, tries int) int64 {
-	wait := c.config.AckWait
+func (c *twinConsumer) wait(g *twinGiven) int64 {
 	if n := len(c.config.BackOff); n > 0 {
-		wait = c.config.BackOff[min(tries, n)-1]
+		return int64(c.config.BackOff[min(max(g.tries, 1), n)-1])
 	}
-	return now + int64(wait)
+	return int64(c.config.AckWait)
+}
+
+func (c *twinConsumer) due(g *twinGiven) int64 {
+	if g.fixed > 0 {
+		return g.fixed
+	}
+	if c.wait(g) == 0 && !g.asked {
+		return math.MaxInt64
+	}
+	return g.at + c.wait(g)
 }
 
 // deliver returns "sequence/consumer sequence/deliveries/pending".
@@ -383,13 +395,13 @@ func (c *twinConsumer) deliver(now int64, n int) []string {
 	var out []string
 	var due []uint64
 	for seq, g := range c.given {
-		if g.due <= now {
+		if c.due(g) <= now {
 			due = append(due, seq)
 		}
 	}
 	sort.Slice(due, func(i, j int) bool {
 		a, b := c.given[due[i]], c.given[due[j]]
-		return a.due < b.due || a.due == b.due && a.order < b.order
+		return c.due(a) < c.due(b) || c.due(a) == c.due(b) && a.order < b.order
 	})
 	for _, seq := range due {
 		if g := c.given[seq]; c.config.MaxDeliver > 0 && g.tries >= c.config.MaxDeliver {
@@ -400,7 +412,7 @@ func (c *twinConsumer) deliver(now int64, n int) []string {
 	for _, seq := range due {
 		if g := c.given[seq]; g != nil && n > 0 {
 			g.tries++
-			c.arm(g, c.wait(now, g.tries))
+			c.arm(g, now, false)
 			out = append(out, fmt.Sprintf("%d/%d/%d/%d", seq, c.nextSeq, g.tries, len(c.fresh())))
 			c.nextSeq++
 			n--
@@ -423,7 +435,7 @@ func (c *twinConsumer) deliver(now int64, n int) []string {
 			c.floorConsumer, c.floorStream = c.nextSeq, seq
 		} else {
 			g := &twinGiven{first: c.nextSeq, tries: 1}
-			c.arm(g, c.wait(now, 1))
+			c.arm(g, now, false)
 			c.given[seq] = g
 		}
 		out = append(out, fmt.Sprintf("%d/%d/%d/%d", seq, c.nextSeq, 1, len(fresh)-1))
@@ -473,12 +485,17 @@ func (c *twinConsumer) answer(now int64, a Ack) {
 	g := c.given[a.StreamSeq]
 	switch {
 	case a.Kind == AckProgress:
-		if g != nil && g.due > now {
-			c.arm(g, c.wait(now, g.tries))
+		if g != nil && c.due(g) > now {
+			c.arm(g, now, false)
 		}
 	case a.Kind == AckNak:
-		if g != nil && a.ConsumerSeq > c.floorConsumer && a.ConsumerSeq < c.nextSeq && (a.Delay > 0 || g.due > now) {
-			c.arm(g, now+a.Delay)
+		if g != nil && a.ConsumerSeq > c.floorConsumer && a.ConsumerSeq < c.nextSeq && (a.Delay > 0 || c.due(g) > now) {
+			c.arm(g, now+a.Delay-c.wait(g), true)
+		}
+	case a.Kind == AckReturn:
+		if g != nil && g.tries == int(a.Deliveries) && g.tries > 0 {
+			g.tries--
+			c.arm(g, now-c.wait(g), true)
 		}
 	case a.StreamSeq > c.lastGiven || c.config.AckPolicy == server.AckNone:
 	case c.config.AckPolicy == server.AckExplicit:
@@ -541,7 +558,43 @@ func (s *twinStream) drop(name string) {
 	}
 }
 
-func (c *twinConsumer) update(config *server.ConsumerConfig) {
+// reset returns where the consumer goes on, and whether it may.
+func (c *twinConsumer) reset(seq uint64) (uint64, bool) {
+	switch {
+	case seq == 0:
+		seq = c.floorStream + 1
+	case c.config.DeliverPolicy == server.DeliverAll:
+	case c.config.DeliverPolicy == server.DeliverByStartSequence && seq >= c.config.OptStartSeq:
+	default:
+		return 0, false
+	}
+	if len(c.skips) > 0 {
+		for other := range c.given {
+			c.skips[other] = true
+		}
+	} else {
+		c.cursor = seq
+	}
+	c.given, c.exhausted = make(map[uint64]*twinGiven), make(map[uint64]bool)
+	c.nextSeq, c.lastGiven, c.floorConsumer, c.floorStream = 1, seq-1, 0, seq-1
+	if s := c.stream; s.config.Retention == server.InterestPolicy {
+		for _, other := range s.sequences("") {
+			s.release(other)
+		}
+	}
+	return seq, true
+}
+
+func (c *twinConsumer) update(config *server.ConsumerConfig, now int64) {
+	for _, seq := range slices.Sorted(maps.Keys(c.given)) {
+		g := c.given[seq]
+		if config.DeliverSubject != c.config.DeliverSubject {
+			c.arm(g, now, true)
+			g.fixed = now
+		} else if due := c.due(g); due <= now {
+			g.fixed = due
+		}
+	}
 	before := fmt.Sprint(c.filters())
 	c.config = config
 	if s := c.stream; fmt.Sprint(c.filters()) != before && s.config.Retention == server.InterestPolicy {
