@@ -145,7 +145,7 @@ func BenchmarkParse(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	l := &Link{options: Options{MaxPending: 1 << 40}}
 	l.out.init(l)
-	l.out.limit(1<<20, 4096)
+	l.out.limit(4096)
 	l.out.begin(1, nil)
 	ours, theirs := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, theirs) }()

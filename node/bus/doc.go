@@ -87,10 +87,10 @@
 //
 // A payload from the server is at most 64 MiB (the largest max_payload that
 // NATS allows) and 64 KiB, a control line 1 MiB; a connection that sends more
-// is closed. To the server, header and payload together are at most its
-// max_payload; subject, reply and queue groups together 1 KiB less than 16 times
-// its max_control_line. An oversize message would cost the connection, so it is
-// dropped, counted and logged.
+// is closed. To the server, header and payload together are at most 96 MiB,
+// whatever its max_payload is (see unlimit); subject, reply and queue groups
+// together 1 KiB less than 16 times its max_control_line. An oversize message
+// would cost the connection, so it is dropped, counted and logged.
 //
 // # Costs
 //

@@ -105,7 +105,8 @@ func (r *reader) handshake() (name string, err error) {
 
 // lift removes the denies that the server puts on every leaf: $JS.API.>, $KV.>
 // and $OBJ.>. RegisterUser with a user without permissions is what the server
-// offers to custom authenticators; it clears them on this connection alone.
+// offers to custom authenticators; it clears them on this connection alone. The
+// limit of a payload goes as well, see unlimit.
 func lift(host *server.Server, name string) error {
 	leafs, err := host.Leafz(nil)
 	if err != nil {
@@ -120,7 +121,7 @@ func lift(host *server.Server, name string) error {
 			break
 		}
 		client.RegisterUser(&server.User{})
-		return nil
+		return unlimit(client)
 	}
 	return errors.New("the server does not list the link among its leaf connections")
 }

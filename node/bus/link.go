@@ -50,8 +50,8 @@ type Options struct {
 	Up   func()
 	Down func(error)
 
-	// MaxPending bounds the bytes that wait to be written to the server; what is
-	// beyond is dropped and counted. Default 64 MiB.
+	// MaxPending is how many bytes may wait to be written to the server: while
+	// there are more, messages are dropped and counted. Default 64 MiB.
 	MaxPending int
 	// MaxUnread bounds the bytes of chunks that were not released yet. Default 64 MiB.
 	MaxUnread int
@@ -84,7 +84,8 @@ type Link struct {
 	// none. It changes only under mu.
 	generation atomic.Uint64
 
-	out outbox // what the owner's goroutine appends to; see outbox.go
+	out        outbox // what the owner's goroutine appends to; see outbox.go
+	maxPayload int    // set by Attach, before attached is closed
 
 	mu            sync.Mutex
 	subscriptions subscriptions
@@ -173,7 +174,8 @@ func (l *Link) Attach(host *server.Server, timeout time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("attach to the NATS server: read its limits: %w", err)
 	}
-	l.out.limit(limits.MaxPayload, int(limits.MaxControlLine))
+	l.maxPayload = limits.MaxPayload
+	l.out.limit(int(limits.MaxControlLine))
 	l.mu.Lock()
 	l.host, l.account = host, account
 	up := l.up
@@ -209,12 +211,13 @@ func (l *Link) Interest(subject string) bool {
 	}
 }
 
-// MaxPayload is the most that the header and payload of one message may have
-// together, in bytes. It is 0 before Attach.
+// MaxPayload is the most that the header and payload of a client's message may
+// have together, in bytes; what the link sends may be larger. It is 0 before
+// Attach.
 func (l *Link) MaxPayload() int {
 	select {
 	case <-l.attached:
-		return l.out.maxPayload
+		return l.maxPayload
 	default:
 		return 0
 	}

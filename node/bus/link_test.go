@@ -228,11 +228,11 @@ func TestWhatTheServerWouldCutTheLinkForIsDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.interested("out.x")
-	large := make([]byte, n.link.MaxPayload())
+	large := make([]byte, maxOutboundPayload+1)
 	long := []byte("out." + strings.Repeat("x", n.link.out.maxLine))
 	header := []byte("NATS/1.0\r\n\r\n")
 	out := n.link
-	out.Publish([]byte("out.toolarge"), nil, header, large)
+	out.Publish([]byte("out.toolarge"), nil, nil, large)
 	out.Publish(long, nil, nil, nil)
 	out.Publish([]byte("out.x"), long, nil, nil)
 	out.Publish([]byte("out.a b"), nil, nil, nil)
@@ -241,10 +241,10 @@ func TestWhatTheServerWouldCutTheLinkForIsDropped(t *testing.T) {
 	out.Publish(nil, nil, nil, nil)
 	out.Subscribe("bad subject", "")
 	out.Subscribe("x", "bad\nqueue")
-	out.Publish([]byte("out.largest"), nil, header, large[len(header):])
+	out.Publish([]byte("out.large"), nil, header, large[:n.link.MaxPayload()])
 	out.Publish([]byte("out.longest"), []byte(strings.Repeat("y", out.out.maxLine-len("out.longest"))), nil, nil)
 	out.Flush()
-	for _, want := range []string{"out.largest", "out.longest"} {
+	for _, want := range []string{"out.large", "out.longest"} {
 		m, err := sub.NextMsg(patience)
 		if err != nil || m.Subject != want {
 			t.Fatalf("got %v %v, want %s", m, err, want)
@@ -274,6 +274,38 @@ func TestLargeMessagesArriveWhole(t *testing.T) {
 	}
 	if unread := n.link.unread.Load(); unread != 0 {
 		t.Fatalf("%d bytes are counted as unread after all chunks were released", unread)
+	}
+}
+
+// The largest message that NATS allows, in base64, comes out of a server whose
+// clients may publish much less.
+func TestAnAnswerMayBeLargerThanMaxPayload(t *testing.T) {
+	n := single(t)
+	nc := n.client()
+	sub, err := nc.SubscribeSync("answer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.interested("answer")
+	for _, size := range []int{n.link.MaxPayload() + 1, 20 << 20, 1} {
+		n.link.Publish([]byte("answer"), nil, nil, make([]byte, size))
+		n.link.Flush()
+		if m, err := sub.NextMsg(patience); err != nil || len(m.Data) != size {
+			t.Fatalf("got %v, want %d bytes", err, size)
+		}
+	}
+	if s := n.link.Stats(); s.Dropped != 0 || s.Attached != 1 {
+		t.Fatalf("stats %+v", s)
+	}
+}
+
+func TestOnlyAConnectionOfTheServerIsUnlimited(t *testing.T) {
+	type renamed struct{ payload int32 }
+	type resized struct{ mpay int64 }
+	for _, client := range []any{&renamed{1}, &resized{1}, struct{ mpay int32 }{1}, 1, nil} {
+		if err := unlimit(client); err == nil {
+			t.Errorf("%T was taken for a connection", client)
+		}
 	}
 }
 

@@ -36,9 +36,7 @@ type outbox struct {
 	groups          groups
 	queues          []byte // scratch: the queue groups of one message
 
-	// Bounds of a message; set once, before the first generation.
-	maxPayload int
-	maxLine    int
+	maxLine int // bound of subject, reply and queue groups; set once, before the first generation
 
 	messages atomic.Uint64 // handed to the writer
 	dropped  atomic.Uint64
@@ -54,12 +52,11 @@ func (o *outbox) init(l *Link) {
 	o.wake.L = &o.mu
 }
 
-// limit sets the bounds from the server's max_payload and max_control_line.
-func (o *outbox) limit(maxPayload, maxControlLine int) {
+// limit sets the bound from the server's max_control_line.
+func (o *outbox) limit(maxControlLine int) {
 	if maxControlLine <= 0 {
 		maxControlLine = 4096
 	}
-	o.maxPayload = maxPayload
 	o.maxLine = 16*maxControlLine - lineReserve // leaf lines may be 16 times as long
 }
 
@@ -158,13 +155,13 @@ func (l *Link) Pending() int { return len(l.out.front) + int(l.out.queued.Load()
 // there is no room for it; "" when it may be written.
 func (o *outbox) refusal(subject, reply []byte, size int) string {
 	switch {
-	case size > o.maxPayload:
-		return "larger than max_payload"
+	case size > maxOutboundPayload:
+		return "larger than the server may be sent"
 	case len(subject)+len(reply)+len(o.queues) > o.maxLine:
 		return "subject, reply and queue groups longer than a control line"
 	case len(subject) == 0 || hasSpace(subject) || hasSpace(reply):
 		return "not a subject"
-	case len(o.front)+int(o.queued.Load())+size > o.link.options.MaxPending:
+	case len(o.front)+int(o.queued.Load()) > o.link.options.MaxPending:
 		return "the server does not keep up"
 	}
 	return ""
