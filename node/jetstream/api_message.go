@@ -82,7 +82,7 @@ func conflicting(body *server.JSApiMsgGetRequest) bool {
 func findMessage(s *machine.Stream, body *server.JSApiMsgGetRequest) (machine.Stored, bool) {
 	seq := body.Seq
 	if body.StartTime != nil {
-		seq = sequenceAt(s, body.StartTime.UnixNano())
+		seq = s.SequenceAt(body.StartTime.UnixNano())
 	}
 	switch {
 	case seq > 0 && body.NextFor == "":
@@ -92,22 +92,6 @@ func findMessage(s *machine.Stream, body *server.JSApiMsgGetRequest) (machine.St
 	default:
 		return s.Last(body.LastFor)
 	}
-}
-
-// sequenceAt returns the sequence of the first message at or after a time, or
-// the one that the next message will have. The stamps of messages rise.
-func sequenceAt(s *machine.Stream, stamp int64) uint64 {
-	state := s.State()
-	low, high := state.FirstSeq, state.LastSeq+1
-	for low < high {
-		middle := low + (high-low)/2
-		if stored, ok := s.Next(middle, ""); ok && stored.Stamp < stamp {
-			low = stored.Seq + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
 }
 
 // messageDelete deletes one message.

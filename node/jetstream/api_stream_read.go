@@ -122,34 +122,3 @@ func (d *Door) streamsListening(filter string) []*machine.Stream {
 		})
 	})
 }
-
-// shortenPage leaves out the second half of a page. It reports false when there
-// is nothing to leave out.
-func shortenPage(response any) bool {
-	switch r := response.(type) {
-	case *server.JSApiStreamInfoResponse:
-		if r.StreamInfo == nil || len(r.State.Subjects) < 2 {
-			return false
-		}
-		subjects := sortedKeys(r.State.Subjects)
-		for _, subject := range subjects[len(subjects)/2:] {
-			delete(r.State.Subjects, subject)
-		}
-		return true
-	case *server.JSApiStreamNamesResponse:
-		return halve(&r.Streams)
-	case *server.JSApiStreamListResponse:
-		return halve(&r.Streams)
-	case *server.JSApiConsumerNamesResponse:
-		return halve(&r.Consumers)
-	case *server.JSApiConsumerListResponse:
-		return halve(&r.Consumers)
-	}
-	return false
-}
-
-func halve[T any](page *[]T) bool {
-	n := len(*page)
-	*page = (*page)[:n/2]
-	return n > 1
-}

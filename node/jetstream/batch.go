@@ -152,6 +152,7 @@ func (b *batches) recycled() *proposal {
 // many batches as the pipeline has room for. With one in flight, the open
 // batch waits until it is worth a write of its own or the pipeline is empty.
 func (d *Door) Flush() {
+	d.flushDirect()
 	if d.role == yielding {
 		d.forward()
 	}

@@ -9,8 +9,8 @@ import (
 	"holdfast/node/machine"
 )
 
-// queueGroup is the queue of all the door's subscriptions. It lets two nodes
-// be subscribed for the moment of a hand-over: each message goes to one.
+// queueGroup is the queue of the door's subscriptions. It lets two nodes be
+// subscribed for the moment of a hand-over: each message goes to one.
 const queueGroup = "_holdfast_"
 
 const (
@@ -22,6 +22,14 @@ const (
 // prefixes are those of the subjects that are JetStream's own.
 var prefixes = []string{apiPrefix, ackPrefix, flowPrefix}
 
+// groupOf is the queue of the subscription to one of the prefixes.
+func groupOf(prefix string) string {
+	if prefix == apiPrefix {
+		return directGroup
+	}
+	return queueGroup
+}
+
 // Options configure a door. Zero numbers mean the defaults.
 type Options struct {
 	Machine *machine.Machine // the caller applies to it, the door only reads
@@ -32,9 +40,13 @@ type Options struct {
 	Limits  machine.Limits // what the node's configuration allows
 	Domain  string         // JetStream domain; empty for none
 
-	// MaxPayload is the most bytes of header and payload that a message may
-	// have, stored or sent. Default 1 MiB.
+	// MaxPayload is the most bytes of header and payload that a client's message
+	// may have. Default 1 MiB.
 	MaxPayload int
+	// MaxAnswer is the most bytes that the answer to a request may have. It may
+	// be larger than a client's message: it carries stored messages in base64,
+	// or long lists. Default 90 MiB.
+	MaxAnswer int
 	// MaxInFlight is how many batches may wait for the log. Default 4.
 	MaxInFlight int
 	// MaxQueued is how many bytes of batches may wait for one of these places
@@ -66,7 +78,9 @@ type Door struct {
 	counts  Counters
 
 	batches    batches
+	barriers   uint64 // context of the last barrier asked for
 	reads      reads
+	direct     direct
 	streams    map[machine.Incarnation]*stream
 	lastStream *machine.Stream // the last argument of streamOf, and its result
 	last       *stream
@@ -109,6 +123,7 @@ type Counters struct {
 // New returns a door that follows.
 func New(options Options) *Door {
 	setDefault(&options.MaxPayload, 1<<20)
+	setDefault(&options.MaxAnswer, 90<<20)
 	setDefault(&options.MaxInFlight, 4)
 	setDefault(&options.MaxQueued, 64<<20)
 	setDefault(&options.MaxOutbound, 16<<20)
@@ -179,7 +194,7 @@ func (d *Door) Lead() {
 		}
 	}
 	for _, prefix := range prefixes {
-		d.bus.Subscribe(prefix+">", queueGroup)
+		d.bus.Subscribe(prefix+">", groupOf(prefix))
 	}
 }
 
@@ -206,7 +221,7 @@ func (d *Door) Yield() {
 	d.holdReads()
 	d.releasePulls(statusLeadershipChange)
 	for _, prefix := range prefixes {
-		d.bus.Yield(prefix+">", queueGroup)
+		d.bus.Yield(prefix+">", groupOf(prefix))
 	}
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Yield(subject, queueGroup)
@@ -233,7 +248,7 @@ func (d *Door) Depart() {
 
 func (d *Door) unsubscribe() {
 	for _, prefix := range prefixes {
-		d.bus.Unsubscribe(prefix+">", queueGroup)
+		d.bus.Unsubscribe(prefix+">", groupOf(prefix))
 	}
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Unsubscribe(subject, queueGroup)
@@ -262,8 +277,13 @@ func (d *Door) forward() {
 	}
 }
 
-// Handle takes one message from the bus. A node that does not lead drops it.
+// Handle takes one message from the bus. A node that does not lead drops it,
+// unless it is a direct read.
 func (d *Door) Handle(m *Message) {
+	if bytes.HasPrefix(m.Subject, []byte(directPrefix)) {
+		d.handleDirect(m)
+		return
+	}
 	switch d.role {
 	case following:
 		d.counts.Dropped++
@@ -311,6 +331,7 @@ func (d *Door) hold(m *Message) {
 // consumers that nobody uses, and a tick of the log's clock when something in
 // the machine waits for one.
 func (d *Door) Tick(now int64) {
+	d.tickDirect(now)
 	if d.role != leading {
 		return
 	}

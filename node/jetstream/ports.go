@@ -41,9 +41,9 @@ type Node interface {
 	// result comes with [Door.Applied] under the returned index, or never
 	// when leadership is lost.
 	Propose(data []byte) (index uint64, err error)
-	// Barrier asks for proof that this node is still the leader.
-	// [Door.Barriered] answers with the same context once everything that was
-	// committed before the call has been applied.
+	// Barrier asks for proof that nothing acknowledged before the call is missing
+	// here: that this node still leads, or, when it does not, from the leader.
+	// [Door.Barriered] answers with the same context once all that was applied.
 	Barrier(context uint64)
 	// Read appends the bytes of a stored message to dst; they are what
 	// machine.DecodeMessage reads.

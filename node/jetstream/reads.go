@@ -13,34 +13,62 @@ type reads struct {
 	underWay bool
 }
 
-func (r *reads) reset() { *r = reads{context: r.context} }
+func (r *reads) reset() { *r = reads{} }
 
-// afterBarrier serves a request once this node has proved that it leads.
-func (d *Door) afterBarrier(r *request) {
-	if len(d.reads.next) >= maxReads {
-		d.counts.Dropped++
-		return
+// add puts a request behind the others; false: there are too many.
+func (r *reads) add(request *request) bool {
+	if len(r.next) >= maxReads {
+		return false
 	}
-	d.reads.next = append(d.reads.next, r)
+	r.next = append(r.next, request)
+	return true
 }
 
-// startBarrier asks for a barrier if somebody waits for one.
-func (d *Door) startBarrier() {
-	r := &d.reads
-	if r.underWay || len(r.next) == 0 {
-		return
-	}
-	r.context++
+// ask starts a barrier for everything that waits.
+func (d *Door) ask(r *reads) {
+	d.barriers++
+	r.context = d.barriers
 	r.underWay = true
 	r.current, r.next = r.next, r.current[:0]
 	d.node.Barrier(r.context)
 }
 
-// Barriered ends a barrier. With ok, everything committed before it was asked
-// for has been applied, and this node led at some moment since; without, the
-// requests that wait for it are answered that the cluster is not available, or
-// kept for the next leader during a hand-over.
+// finish ends the barrier under way and hands each request that it was for to
+// serve. What serve adds waits for the next one.
+func (r *reads) finish(serve func(*request)) {
+	r.underWay = false
+	requests := r.current
+	r.current = nil
+	for _, request := range requests {
+		serve(request)
+	}
+	clear(requests)
+	r.current = requests[:0]
+}
+
+// afterBarrier serves a request once this node has proved that it leads.
+func (d *Door) afterBarrier(r *request) {
+	if !d.reads.add(r) {
+		d.counts.Dropped++
+	}
+}
+
+// startBarrier asks for a barrier if somebody waits for one.
+func (d *Door) startBarrier() {
+	if !d.reads.underWay && len(d.reads.next) > 0 {
+		d.ask(&d.reads)
+	}
+}
+
+// Barriered ends a barrier. With ok, everything acknowledged before it was asked
+// for has been applied here; without, the requests that wait for it are answered
+// that the cluster is not available, or kept for the next leader during a
+// hand-over. Direct reads ask again.
 func (d *Door) Barriered(context uint64, ok bool) {
+	if direct := &d.direct.reads; direct.underWay && context == direct.context {
+		d.directBarriered(ok)
+		return
+	}
 	r := &d.reads
 	if !r.underWay || context != r.context {
 		return
@@ -49,21 +77,14 @@ func (d *Door) Barriered(context uint64, ok bool) {
 		d.holdReads()
 		return
 	}
-	r.underWay = false
-	requests := r.current
-	r.current = nil
-	for _, request := range requests {
+	r.finish(func(request *request) {
 		request.fresh = true
 		if ok {
 			d.serve(request)
 		} else {
 			d.answerUnavailable(request)
 		}
-	}
-	clear(requests)
-	if r.current == nil {
-		r.current = requests[:0]
-	}
+	})
 }
 
 // holdReads keeps the requests that wait for a barrier, for the next leader.

@@ -21,7 +21,8 @@ type request struct {
 	reply    []byte
 	header   []byte
 	payload  []byte
-	fresh    bool // a barrier was passed since it came
+	fresh    bool  // a barrier was passed since it came
+	arrived  int64 // direct reads: wall clock, nanoseconds
 }
 
 // endpoint is one kind of API request.
@@ -53,7 +54,6 @@ var endpoints = map[string]*endpoint{
 	"CONSUMER.LIST":            {args: 1, read: true, serve: (*Door).consumerList},
 	"CONSUMER.NAMES":           {args: 1, read: true, serve: (*Door).consumerNames},
 	"CONSUMER.LEADER.STEPDOWN": {args: 2, read: true, serve: (*Door).consumerStepDown},
-	"DIRECT.GET":               {args: 1, open: true, read: true, serve: (*Door).directGet},
 }
 
 // Requests that nats-server answers only in the system account.
@@ -61,7 +61,7 @@ var systemPrefixes = []string{"META.", "SERVER.", "ACCOUNT."}
 
 const (
 	nextPrefix   = apiPrefix + "CONSUMER.MSG.NEXT."
-	directPrefix = apiPrefix + "DIRECT.GET"
+	directPrefix = apiPrefix + "DIRECT.GET."
 )
 
 // findEndpoint returns the endpoint of a subject with its arguments.
@@ -130,7 +130,7 @@ func (d *Door) handleUnknown(m *Message, subject string) {
 			return
 		}
 	}
-	if strings.HasPrefix(subject, directPrefix) {
+	if subject+"." == directPrefix {
 		d.sendNoResponders(m.Reply, m.Subject)
 		return
 	}
@@ -160,9 +160,7 @@ func failed(response any) bool {
 	return ok && e.ToError() != nil
 }
 
-// answer sends a response. A page of a list that is larger than a message may
-// be is made shorter; clients go on where it ends. Anything else of that size
-// is replaced by an error: it would cost the bus its connection.
+// answer sends a response. One that is too large is replaced by an error.
 func (d *Door) answer(r *request, response any) {
 	if response == nil {
 		return
@@ -175,16 +173,13 @@ func (d *Door) answer(r *request, response any) {
 		return
 	}
 	body, err := json.Marshal(response)
-	for err == nil && len(body) > d.options.MaxPayload && shortenPage(response) {
-		body, err = json.Marshal(response)
-	}
 	if err != nil {
 		d.logger.Error("response cannot be encoded", "subject", r.subject, "error", err)
 		return
 	}
-	if len(body) > d.options.MaxPayload {
+	if len(body) > d.options.MaxAnswer {
 		d.counts.Oversized++
-		d.logger.Warn("response is larger than a message may be; raise max_payload", "subject", r.subject, "bytes", len(body))
+		d.logger.Warn("response is too large to be sent", "subject", r.subject, "bytes", len(body), "most", d.options.MaxAnswer)
 		body, _ = json.Marshal(&server.ApiResponse{
 			Type:  server.JSApiSystemResponseType,
 			Error: server.NewJSInsufficientResourcesError(),

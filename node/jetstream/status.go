@@ -14,6 +14,8 @@ const (
 	statusBadRequest       = "NATS/1.0 408 Bad Request\r\n\r\n"
 	statusRequestsPending  = "NATS/1.0 408 Requests Pending\r\n\r\n"
 	statusNotFound         = "NATS/1.0 404 Message Not Found\r\n\r\n"
+	statusNoResults        = "NATS/1.0 404 No Results\r\n\r\n"
+	statusTooManyResults   = "NATS/1.0 413 Too Many Results\r\n\r\n"
 	statusNoMessages       = "NATS/1.0 404 No Messages\r\n\r\n"
 	statusPushBased        = "NATS/1.0 409 Consumer is push based\r\n\r\n"
 	statusMaxWaiting       = "NATS/1.0 409 Exceeded MaxWaiting\r\n\r\n"

@@ -219,29 +219,6 @@ func TestStreamInfoCountsSubjects(t *testing.T) {
 	}
 }
 
-func TestPagesFitIntoAMessage(t *testing.T) {
-	f := newFixture(t, func(o *Options) { o.MaxPayload = 3000 })
-	f.createStream(orders())
-	for i := range 200 {
-		f.publish(fmt.Sprintf("orders.%03d", i), "")
-	}
-	seen := 0
-	for seen < 200 {
-		info := api[server.JSApiStreamInfoResponse](f, "STREAM.INFO.ORDERS", fmt.Sprintf(`{"subjects_filter":">","offset":%d}`, seen))
-		if info.Error != nil || len(info.State.Subjects) == 0 || info.Total != 200 || info.State.Subjects[fmt.Sprintf("orders.%03d", seen)] != 1 {
-			t.Fatalf("after %d: %v %+v", seen, info.Error, info.ApiPaged)
-		}
-		seen += len(info.State.Subjects)
-	}
-	for i := range 20 {
-		f.createConsumer("ORDERS", server.ConsumerConfig{Durable: fmt.Sprintf("c%02d", i), AckPolicy: server.AckExplicit})
-	}
-	list := api[server.JSApiConsumerListResponse](f, "CONSUMER.LIST.ORDERS", nil)
-	if len(list.Consumers) == 0 || len(list.Consumers) == 20 || list.Total != 20 {
-		t.Errorf("%d consumers of %+v", len(list.Consumers), list.ApiPaged)
-	}
-}
-
 func TestAccountInfo(t *testing.T) {
 	f := newFixture(t)
 	f.createStream(orders())

@@ -295,27 +295,11 @@ func (c *Consumer) startByTime() uint64 {
 func (c *Consumer) countWaiting() {
 	s := c.stream
 	c.watches = len(c.filters) > 0 || c.cursor > s.last+1
-	n := uint64(len(c.skips))
-	switch {
-	case c.cursor <= s.first && len(c.filters) == 0:
-		n += s.msgs
-	case c.cursor <= s.first:
-		n += s.countIn(c.matches)
-	default:
-		for seq := c.cursor; ; seq++ {
-			var ok bool
-			if len(c.filters) == 0 {
-				seq, ok = s.index.next(seq)
-			} else {
-				seq, ok = s.index.nextIn(seq, c.matches)
-			}
-			if !ok {
-				break
-			}
-			n++
-		}
+	var ids idSet
+	if len(c.filters) > 0 {
+		ids = c.matches
 	}
-	c.setWaiting(n)
+	c.setWaiting(uint64(len(c.skips)) + s.countFrom(c.cursor, ids))
 }
 
 // deleteConsumer applies a delete command.

@@ -171,6 +171,22 @@ func (x *index) sequenceAt(stamp int64) (uint64, bool) {
 	return 0, false
 }
 
+// countFrom counts the live messages at or after seq.
+func (x *index) countFrom(seq uint64) uint64 {
+	n := 0
+	for at := x.search(seq); at < len(x.blocks); at++ {
+		b := x.blocks[at]
+		if seq <= b.first {
+			n += b.live
+			continue
+		}
+		for i := b.nextAlive(int(seq - b.first)); i >= 0; i = b.nextAlive(i + 1) {
+			n++
+		}
+	}
+	return uint64(n)
+}
+
 // each calls f for every live message in order until it returns false.
 func (x *index) each(f func(seq uint64, r *record) bool) {
 	for _, b := range x.blocks {

@@ -447,6 +447,9 @@ func (p *pair) compare(step int) {
 				expect(p.t, "bounds of "+sub.Subject, fmt.Sprint(s.firstSeq(id), s.lastSeq(id)), fmt.Sprint(same[0], same[len(same)-1]))
 			}
 		}
+		if p.random.IntN(2) == 0 {
+			p.compareLookups(s, twin)
+		}
 		if age := int64(twin.config.MaxAge); age > 0 && len(twin.messages) > 0 {
 			due := p.machine.NextExpiry()
 			expect(p.t, "expiry is not missed", due != 0 && due <= twin.messages[twin.first].stamp+age, true)

@@ -28,6 +28,7 @@ func (l *life) apply(entries []protocol.Entry) {
 			if !l.serving || entry.Term == l.leadTerm {
 				l.door.Applied(entry.Index, &l.results)
 			}
+			l.door.Observe(&l.results)
 		} else {
 			l.machine.Skip(entry.Index)
 		}
@@ -67,8 +68,6 @@ func (l *life) passBarriers() {
 // Propose hands a batch to the replicated log.
 func (l *life) Propose(data []byte) (uint64, error) { return l.replica.Propose(data) }
 
-// Barrier asks for a proof that this node leads.
-func (l *life) Barrier(context uint64) { l.replica.ReadBarrier(context) }
 
 // Read appends the bytes of a stored message to dst.
 func (l *life) Read(dst []byte, at machine.Location) ([]byte, error) {

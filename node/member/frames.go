@@ -14,6 +14,8 @@ const (
 	frameStaging    byte = 18 // a stagingMessage
 	frameForward    byte = 19 // client messages, handed on to a new leader
 	frameClock      byte = 20 // a clockReport
+	frameReadIndex  byte = 21 // a readRequest, to the leader
+	frameReadAnswer byte = 22 // and its answer
 )
 
 // What a staging message is for. A copy of a store travels from the leader to

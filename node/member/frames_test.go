@@ -3,6 +3,8 @@ package member
 import (
 	"bytes"
 	"testing"
+
+	"holdfast/protocol"
 )
 
 func FuzzDecodeStaging(f *testing.F) {
@@ -23,6 +25,17 @@ func FuzzDecodeForward(f *testing.F) {
 		var again []byte
 		if decodeForward(body, func(m forwarded) { again = appendForward(again, m) }) == nil && len(again) > len(body) {
 			t.Fatalf("%x encodes to the longer %x", body, again)
+		}
+	})
+}
+
+func FuzzDecodeRead(f *testing.F) {
+	f.Add(readRequest{Context: 7, Lineage: protocol.Lineage{Epoch: 2, ID: 3}, Granted: true, Index: 9}.encode())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := decodeRead(body)
+		if err == nil && !bytes.Equal(m.encode(), body) {
+			t.Fatalf("%+v encodes to other bytes", m)
 		}
 	})
 }

@@ -28,11 +28,17 @@ func (l *life) enterHandover(step handoverStep) { l.handover = handover{step, l.
 
 func (l *life) handoverPaused() bool { return l.now-l.handover.since >= handoverPause }
 
-// BeginHandover asks the best prepared voter to lead. It returns false when this
-// member does not lead or is alone.
+// BeginHandover begins a planned stop: direct reads are left to the others, and
+// the best prepared voter is asked to lead. It returns false when this member
+// does not lead or is alone.
 func (m *Member) BeginHandover() bool {
 	l := m.life
-	if l.ended != living || !l.serving {
+	if l.ended != living {
+		return false
+	}
+	l.departing = true
+	l.door.LeaveDirect()
+	if !l.serving {
 		return false
 	}
 	l.door.Handover()

@@ -56,6 +56,9 @@ type life struct {
 	serving     bool
 	leadTerm    uint64    // the term in which the door began to lead
 	barriers    []barrier // confirmed reads that wait for their index, ascending
+	distant     distantReads
+	provable    uint64 // tick at which this member last knew a leader
+	departing   bool   // a planned stop has begun
 
 	handover handover
 
@@ -217,6 +220,7 @@ func (l *life) unlinked(name string, cause error) {
 	}
 	l.logger.Info("link lost", "member", name, "cause", cause)
 	l.replica.Unlinked(name)
+	l.checkReads(name)
 	l.stopCopies(name)
 }
 
@@ -236,6 +240,10 @@ func (l *life) frame(from string, kind byte, body []byte) {
 		err = l.handleForward(body)
 	case frameClock:
 		err = l.handleClock(from, body)
+	case frameReadIndex:
+		err = l.handleReadIndex(from, body)
+	case frameReadAnswer:
+		err = l.handleReadAnswer(from, body)
 	default:
 		err = fmt.Errorf("unknown kind %d", kind)
 	}
@@ -250,6 +258,8 @@ func (l *life) tick() {
 	l.keepTime()
 	l.replica.Tick()
 	l.door.Tick(l.Now())
+	l.checkReads("")
+	l.followReads()
 	l.checkCopies()
 	if l.checkpointDue() {
 		l.checkpoint()
@@ -271,12 +281,7 @@ func (l *life) settle() {
 			l.logEvent(event)
 		}
 		l.apply(e.Released)
-		for _, read := range e.Reads {
-			l.readReady(read)
-		}
-		for _, context := range e.ReadsDropped {
-			l.door.Barriered(context, false)
-		}
+		l.finishReads(e.Reads, e.ReadsDropped)
 		l.followRole()
 		l.moveOn(e)
 		if len(e.Released) == 0 && len(e.Reads) == 0 && len(e.Writes) == 0 {
@@ -367,6 +372,7 @@ func (l *life) close() error {
 		l.serving = false
 		l.door.Follow()
 	}
+	l.door.CloseDirect()
 	l.environment.End()
 	l.closeCopies()
 	return l.store.Close()

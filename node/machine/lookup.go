@@ -1,0 +1,69 @@
+package machine
+
+import "slices"
+
+// SequenceAt returns the sequence of the first message stamped at or after a
+// time, or the one that the next message will have.
+func (s *Stream) SequenceAt(stamp int64) uint64 {
+	if seq, ok := s.index.sequenceAt(stamp); ok {
+		return seq
+	}
+	return s.last + 1
+}
+
+// Pending counts the messages at or after a sequence whose subject matches the
+// filter; an empty filter matches all.
+func (s *Stream) Pending(from uint64, filter string) uint64 {
+	if filter == "" || filter == anyTail {
+		return s.countFrom(from, nil)
+	}
+	return s.countFrom(from, s.matching([]string{filter}))
+}
+
+// countFrom counts the messages at or after a sequence whose subject is in ids;
+// without ids, all of them.
+func (s *Stream) countFrom(from uint64, ids idSet) uint64 {
+	if from <= s.first {
+		if ids == nil {
+			return s.msgs
+		}
+		return s.countIn(ids)
+	}
+	if ids == nil {
+		return s.index.countFrom(from)
+	}
+	n := uint64(0)
+	for seq := from; ; seq++ {
+		var ok bool
+		if seq, ok = s.index.nextIn(seq, ids); !ok {
+			return n
+		}
+		n++
+	}
+}
+
+// LastOfEach returns, ascending, the sequence of the last message at or below
+// upTo of every subject that one of the filters matches (the NATS server's
+// MultiLastSeqs). It reports false when there are more than most.
+func (s *Stream) LastOfEach(filters []string, upTo uint64, most int) ([]uint64, bool) {
+	var found []uint64
+	for id := range s.subjects.list {
+		sub := &s.subjects.list[id]
+		if sub.count == 0 || !coversAny(filters, sub.name) {
+			continue
+		}
+		seq, ok := s.lastSeq(uint32(id)), true
+		if seq > upTo {
+			seq, ok = s.index.previousOf(upTo, uint32(id))
+		}
+		if !ok {
+			continue
+		}
+		if len(found) == most {
+			return nil, false
+		}
+		found = append(found, seq)
+	}
+	slices.Sort(found)
+	return found, true
+}
