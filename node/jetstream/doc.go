@@ -15,6 +15,10 @@
 //     leadership is lost;
 //   - Handle, for each message of the bus;
 //   - Applied, after each entry of the term it leads in that the machine applied;
+//   - Observe, after each entry that the machine applied, whoever leads;
+//   - OpenDirect, while it knows who leads, LeaveDirect before it ends, and
+//     CloseDirect when it does not know for long: direct reads are served by
+//     every node;
 //   - Barriered, for each barrier that the door asked for;
 //   - Tick, about 50 times a second;
 //   - Flush, after a round of these calls: it proposes what has come together.
@@ -30,7 +34,9 @@
 // answer) is volatile: a new leader starts without it, and clients ask again.
 //
 // Reads are linearizable. A read waits for a barrier, proof that this node
-// still led after the read arrived; a burst of reads shares one. A change is
+// still led after the read arrived; a burst of reads shares one. Direct reads
+// do so as well, on a node that does not lead: it has the proof from the leader,
+// and then applies what it lacks. A change is
 // proposed at once, and refused only after a barrier, so that a deposed leader
 // cannot answer "not found" from an old state.
 //

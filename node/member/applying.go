@@ -68,7 +68,6 @@ func (l *life) passBarriers() {
 // Propose hands a batch to the replicated log.
 func (l *life) Propose(data []byte) (uint64, error) { return l.replica.Propose(data) }
 
-
 // Read appends the bytes of a stored message to dst.
 func (l *life) Read(dst []byte, at machine.Location) ([]byte, error) {
 	if data := l.tail.get(at.Index); data != nil {

@@ -76,7 +76,7 @@ func (t *topic) enter(s topicState) { t.state, t.since = s, t.world.now }
 func (t *topic) create() {
 	config := server.StreamConfig{
 		Name: t.name, Subjects: []string{t.name + ".>"}, Storage: server.FileStorage, Replicas: 1,
-		Retention: server.LimitsPolicy, Duplicates: 2 * time.Minute,
+		Retention: server.LimitsPolicy, Duplicates: 2 * time.Minute, AllowDirect: true,
 	}
 	call(t.admin, "STREAM.CREATE."+t.name, &config, func(response *server.JSApiStreamCreateResponse, ok bool) {
 		if ok && response.Error == nil {
@@ -187,6 +187,10 @@ func (r *reader) heard(m *publication, seq uint64) {
 func (r *reader) work() {
 	t, w := r.topic, r.topic.world
 	floors := maps.Clone(r.floors)
+	if t.permanent && !w.plan.disaster && w.chance(0.5) {
+		r.readLast(floors)
+		return
+	}
 	call(r.client, "STREAM.INFO."+t.name, nil, func(response *server.JSApiStreamInfoResponse, ok bool) {
 		switch {
 		case !ok:
@@ -197,4 +201,19 @@ func (r *reader) work() {
 		}
 		w.after(w.between(20*millisecond, 500*millisecond), r.work)
 	})
+}
+
+// readLast reads the newest message of the stream at whichever member takes the
+// request, leader or not.
+func (r *reader) readLast(floors map[time.Time]uint64) {
+	w := r.topic.world
+	request := &request{subject: "$JS.API.DIRECT.GET." + r.topic.name + "." + r.topic.name + ".>"}
+	request.answer = func(m *outgoing) bool {
+		if m != nil {
+			w.checks.direct(r.topic, floors, m)
+		}
+		w.after(w.between(20*millisecond, 500*millisecond), r.work)
+		return true
+	}
+	r.client.ask(request, 2*second)
 }
