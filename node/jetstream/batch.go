@@ -243,7 +243,9 @@ func (d *Door) Applied(index uint64, results *machine.Results) {
 		return
 	}
 	for i := range results.Events {
-		d.observe(&results.Events[i])
+		if e := &results.Events[i]; d.concerns(e) {
+			d.observe(e)
+		}
 	}
 	b := &d.batches
 	for len(b.flying) > 0 && b.flying[0].index <= index {

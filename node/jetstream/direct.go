@@ -122,7 +122,11 @@ func (d *Door) Observe(results *machine.Results) {
 		return
 	}
 	for i := range results.Events {
-		switch e := &results.Events[i]; e.Kind {
+		e := &results.Events[i]
+		if !d.concerns(e) {
+			continue
+		}
+		switch e.Kind {
 		case machine.EventStreamCreated:
 			d.listenDirect(answersFor(e.Stream), 1)
 		case machine.EventStreamDeleted:

@@ -33,6 +33,7 @@ func groupOf(prefix string) string {
 // Options configure a door. Zero numbers mean the defaults.
 type Options struct {
 	Machine *machine.Machine // the caller applies to it, the door only reads
+	Account string           // of the machine, that the door serves
 	Bus     Bus
 	Node    Node
 	Logger  *slog.Logger
@@ -68,7 +69,7 @@ const (
 
 // Door is the front door of one node. See the package's documentation.
 type Door struct {
-	machine *machine.Machine
+	machine *machine.Account
 	bus     Bus
 	node    Node
 	logger  *slog.Logger
@@ -131,13 +132,14 @@ func New(options Options) *Door {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Door{
-		machine: options.Machine,
+		machine: options.Machine.Account(options.Account),
 		bus:     options.Bus,
 		node:    options.Node,
 		logger:  options.Logger,
 		random:  options.Random,
 		options: options,
 	}
+	d.batches.builder.SetAccount(options.Account)
 	d.forget()
 	return d
 }
@@ -343,6 +345,9 @@ func (d *Door) Tick(now int64) {
 			d.schedule(c)
 		}
 		d.stalled = d.stalled[:0]
+	}
+	if d.options.Account != machine.DefaultAccount {
+		return // that account's door lets the log's clock tick for all
 	}
 	if due := d.machine.NextExpiry(); due != 0 && due <= d.nextStamp(now) && d.batches.idle() {
 		d.batches.tick = true

@@ -92,6 +92,11 @@ func (d *Door) closeStream(s *machine.Stream) {
 	}
 }
 
+// concerns reports whether an event is about the door's account.
+func (d *Door) concerns(e *machine.Event) bool {
+	return e.Stream != nil && e.Stream.Account() == d.machine || e.Stream == nil && d.options.Account == machine.DefaultAccount
+}
+
 // observe follows what an entry changed besides its results.
 func (d *Door) observe(e *machine.Event) {
 	now := d.node.Now()

@@ -40,9 +40,14 @@ type Ack struct {
 // already. A batch without commands is a tick: it only moves the time on. The
 // zero Batch must be Reset before use; its memory is reused.
 type Batch struct {
-	data  []byte
-	slots int
+	data    []byte
+	slots   int
+	account string
 }
+
+// SetAccount says in which account streams are created and updated from now on,
+// beyond Reset as well.
+func (b *Batch) SetAccount(name string) { b.account = name }
 
 // Reset empties the batch and sets its stamp, in nanoseconds since 1970.
 func (b *Batch) Reset(stamp int64) {
@@ -89,15 +94,15 @@ func (b *Batch) Publish(stream Incarnation, subject, header, payload []byte) int
 	return b.slots - 1
 }
 
-// CreateStream creates a stream. A stream of that name with an equal
-// configuration is found instead (Result.Created is false).
+// CreateStream creates a stream in the batch's account. A stream of that name
+// with an equal configuration is found instead (Result.Created is false).
 func (b *Batch) CreateStream(config *server.StreamConfig) int {
-	return b.add(opCreateStream, encodeJSON(config))
+	return b.add(opCreateStream, append(appendText(nil, b.account), encodeJSON(config)...))
 }
 
 // UpdateStream replaces the configuration of the stream of that name.
 func (b *Batch) UpdateStream(config *server.StreamConfig) int {
-	return b.add(opUpdateStream, encodeJSON(config))
+	return b.add(opUpdateStream, append(appendText(nil, b.account), encodeJSON(config)...))
 }
 
 // DeleteStream deletes a stream with its consumers and messages.

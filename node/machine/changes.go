@@ -9,7 +9,7 @@ import (
 // of the stream or consumer, and for pages a number; in the order of keys,
 // everything comes after what it refers to.
 const (
-	keyStream        = 1 // stamp of creation, configuration
+	keyStream        = 1 // stamp of creation, account, configuration
 	keyStreamState   = 2
 	keyNames         = 3 // a page of subjects, by number
 	keyBlock         = 4 // columns of a block, by its first sequence

@@ -49,6 +49,7 @@ func put1(puts []protocol.Pair, key, body []byte) []protocol.Pair {
 func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
 	if s.changed.config {
 		body := binary.LittleEndian.AppendUint64(nil, uint64(s.created))
+		body = appendText(body, s.account.name)
 		puts = put1(puts, objectKey(keyStream, s.incarnation), append(body, s.encoded...))
 		s.changed.config = false
 	}

@@ -56,8 +56,8 @@ type opcode byte
 const (
 	opPublish        opcode = 1  // incarnation, subject, payload
 	opPublishHeader  opcode = 2  // incarnation, subject, four bytes of header length, header, payload
-	opCreateStream   opcode = 3  // StreamConfig
-	opUpdateStream   opcode = 4  // StreamConfig
+	opCreateStream   opcode = 3  // account, StreamConfig
+	opUpdateStream   opcode = 4  // account, StreamConfig
 	opDeleteStream   opcode = 5  // incarnation
 	opPurgeStream    opcode = 6  // incarnation, JSApiStreamPurgeRequest
 	opDeleteMessage  opcode = 7  // incarnation, sequence, erase flag

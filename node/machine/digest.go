@@ -54,6 +54,7 @@ func (m *Machine) Digest() uint64 {
 
 func (s *Stream) digest(d *digester) {
 	d.numbers(uint64(s.incarnation), uint64(s.created), s.msgs, s.bytes)
+	d.text(s.account.name)
 	d.text(string(s.encoded))
 	d.text(string(s.appendState(nil)))
 	s.index.each(func(seq uint64, r *record) bool {

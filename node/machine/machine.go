@@ -26,10 +26,9 @@ type Machine struct {
 	applied uint64
 	stamp   int64 // least stamp that the next entry may have
 
-	streams   map[string]*Stream
+	accounts  map[string]*Account
 	byID      map[Incarnation]*Stream
 	consumers map[Incarnation]*Consumer
-	router    router
 	entries   entryTable
 	expiry    expiryQueue
 	changes   changes
@@ -53,7 +52,7 @@ func New(opt Options) *Machine {
 		size = blockMessages
 	}
 	return &Machine{
-		streams:   make(map[string]*Stream),
+		accounts:  make(map[string]*Account),
 		byID:      make(map[Incarnation]*Stream),
 		consumers: make(map[Incarnation]*Consumer),
 		blockSize: size,
@@ -118,9 +117,13 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 	switch op {
 	case opCreateStream:
-		m.createStream(rest(body), result)
+		if account := m.namedAccount(body); account != nil {
+			account.createStream(rest(body), result)
+		}
 	case opUpdateStream:
-		m.updateStream(rest(body), result)
+		if account := m.namedAccount(body); account != nil {
+			account.updateStream(rest(body), result)
+		}
 	case opDeleteStream:
 		if s := m.namedStream(body, result); s != nil {
 			m.deleteStream(s)
@@ -209,35 +212,35 @@ func (m *Machine) event(e Event) {
 	m.out.Events = append(m.out.Events, e)
 }
 
-// Stream returns the stream of that name, or nil.
-func (m *Machine) Stream(name string) *Stream { return m.streams[name] }
+// Stream returns the stream of that name in the default account, or nil.
+func (m *Machine) Stream(name string) *Stream { return m.Account(DefaultAccount).Stream(name) }
 
 // StreamOf returns the stream of that incarnation, or nil when it is gone.
 func (m *Machine) StreamOf(inc Incarnation) *Stream { return m.byID[inc] }
 
-// StreamCount is the number of streams.
-func (m *Machine) StreamCount() int { return len(m.streams) }
+// StreamCount is the number of streams of all accounts.
+func (m *Machine) StreamCount() int { return len(m.byID) }
 
-// Streams returns all streams, ordered by name.
+// Streams returns the streams of all accounts, ordered by account and name.
 func (m *Machine) Streams() []*Stream {
-	all := make([]*Stream, 0, len(m.streams))
-	for _, s := range m.streams {
+	all := make([]*Stream, 0, len(m.byID))
+	for _, s := range m.byID {
 		all = append(all, s)
 	}
-	slices.SortFunc(all, func(a, b *Stream) int { return cmp.Compare(a.config.Name, b.config.Name) })
+	slices.SortFunc(all, func(a, b *Stream) int {
+		return cmp.Or(cmp.Compare(a.account.name, b.account.name), cmp.Compare(a.config.Name, b.config.Name))
+	})
 	return all
 }
 
-// Match returns the stream that stores messages of that subject, or nil. It
-// does not allocate.
-func (m *Machine) Match(subject []byte) *Stream { return m.router.match(subject) }
+// Match returns the stream of the default account that stores messages of that
+// subject, or nil. It does not allocate.
+func (m *Machine) Match(subject []byte) *Stream { return m.Account(DefaultAccount).Match(subject) }
 
-// Consumer returns the consumer of that name on the stream of that name, or nil.
+// Consumer returns the consumer of that name on the stream of that name in the
+// default account, or nil.
 func (m *Machine) Consumer(stream, name string) *Consumer {
-	if s := m.streams[stream]; s != nil {
-		return s.Consumer(name)
-	}
-	return nil
+	return m.Account(DefaultAccount).Consumer(stream, name)
 }
 
 // ConsumerOf returns the consumer of that incarnation, or nil when it is gone.

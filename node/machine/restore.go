@@ -109,17 +109,22 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 func (m *Machine) restoreStreamConfig(inc Incarnation, body []byte) error {
 	r := protocol.Reader{Rest: body}
 	created := int64(r.Uint64())
-	config := &server.StreamConfig{}
+	name := readAccount(&r)
+	if r.Failed() {
+		return fmt.Errorf("decode stream: %w", protocol.ErrMalformed)
+	}
+	a, config := m.Account(name), &server.StreamConfig{}
 	if err := json.Unmarshal(r.Rest, config); err != nil {
 		return fmt.Errorf("decode stream configuration: %w", err)
 	}
-	if m.byID[inc] != nil || m.streams[config.Name] != nil || inc.Index() > m.applied {
+	if m.byID[inc] != nil || a.streams[config.Name] != nil || inc.Index() > m.applied {
 		return fmt.Errorf("stream %q: %w", config.Name, protocol.ErrMalformed)
 	}
-	s := &Stream{machine: m, incarnation: inc, created: created, byName: make(map[string]*Consumer), index: index{size: m.blockSize}}
+	s := &Stream{machine: m, account: a, incarnation: inc, created: created, byName: make(map[string]*Consumer), index: index{size: m.blockSize}}
 	s.setConfig(config)
 	s.changed.saved = true
-	m.register(s)
+	m.byID[inc] = s
+	a.register(s)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 // consumers. What its methods return is of the last applied entry.
 type Stream struct {
 	machine     *Machine
+	account     *Account
 	incarnation Incarnation
 	config      *server.StreamConfig // never changed in place
 	encoded     []byte               // config as JSON
@@ -43,6 +44,9 @@ func (s *Stream) Incarnation() Incarnation { return s.incarnation }
 
 // Name is the stream's name.
 func (s *Stream) Name() string { return s.config.Name }
+
+// Account is the account that the stream belongs to.
+func (s *Stream) Account() *Account { return s.account }
 
 // Config is the configuration in force. It must not be changed.
 func (s *Stream) Config() *server.StreamConfig { return s.config }

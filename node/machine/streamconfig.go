@@ -14,13 +14,14 @@ import (
 )
 
 // createStream applies a create command.
-func (m *Machine) createStream(encoded []byte, result *Result) {
+func (a *Account) createStream(encoded []byte, result *Result) {
+	m := a.machine
 	config, err := decodeStreamConfig(encoded)
 	if err != nil {
 		result.Err = err
 		return
 	}
-	if old := m.streams[config.Name]; old != nil {
+	if old := a.streams[config.Name]; old != nil {
 		result.Stream = old
 		keepLevel(&config.Metadata, old.config.Metadata)
 		if !bytes.Equal(encodeJSON(config), old.encoded) {
@@ -32,12 +33,13 @@ func (m *Machine) createStream(encoded []byte, result *Result) {
 		result.Err = server.NewJSStreamInvalidConfigError(errors.New("stream configuration for create can not be sealed"))
 		return
 	}
-	if m.overlaps(config.Subjects, nil) {
+	if a.overlaps(config.Subjects, nil) {
 		result.Err = server.NewJSStreamSubjectOverlapError()
 		return
 	}
 	s := &Stream{
 		machine:     m,
+		account:     a,
 		incarnation: newIncarnation(m.index, m.slot),
 		created:     m.now + int64(m.slot),
 		byName:      make(map[string]*Consumer),
@@ -47,20 +49,12 @@ func (m *Machine) createStream(encoded []byte, result *Result) {
 		s.first, s.last = config.FirstSeq, config.FirstSeq-1
 	}
 	s.setConfig(config)
-	m.register(s)
+	m.byID[s.incarnation] = s
+	a.register(s)
 	s.changed.config = true
 	s.touch()
 	result.Stream, result.Created = s, true
 	m.event(Event{Kind: EventStreamCreated, Stream: s})
-}
-
-// register makes a stream known under its name, incarnation and subjects.
-func (m *Machine) register(s *Stream) {
-	m.streams[s.config.Name] = s
-	m.byID[s.incarnation] = s
-	for _, subject := range s.config.Subjects {
-		m.router.add(subject, s)
-	}
 }
 
 func (s *Stream) setConfig(config *server.StreamConfig) {
@@ -100,25 +94,14 @@ func keepLevel(metadata *map[string]string, old map[string]string) {
 	}
 }
 
-// overlaps reports whether a stream other than self has a subject that
-// collides with one of these.
-func (m *Machine) overlaps(subjects []string, self *Stream) bool {
-	for _, subject := range subjects {
-		if m.router.root.collides(subject, self) {
-			return true
-		}
-	}
-	return false
-}
-
 // updateStream applies an update command.
-func (m *Machine) updateStream(encoded []byte, result *Result) {
+func (a *Account) updateStream(encoded []byte, result *Result) {
 	config, err := decodeStreamConfig(encoded)
 	if err != nil {
 		result.Err = err
 		return
 	}
-	s := m.streams[config.Name]
+	s := a.streams[config.Name]
 	if s == nil {
 		result.Err = server.NewJSStreamNotFoundError()
 		return
@@ -130,7 +113,7 @@ func (m *Machine) updateStream(encoded []byte, result *Result) {
 	if config.Sealed {
 		seal(config)
 	}
-	if m.overlaps(config.Subjects, s) {
+	if a.overlaps(config.Subjects, s) {
 		result.Err = server.NewJSStreamSubjectOverlapError()
 		return
 	}
@@ -139,15 +122,13 @@ func (m *Machine) updateStream(encoded []byte, result *Result) {
 		return
 	}
 	old := s.config
-	for _, subject := range old.Subjects {
-		m.router.remove(subject)
-	}
+	a.unregister(s)
 	s.setConfig(config)
-	m.register(s)
+	a.register(s)
 	s.changed.config = true
 	s.touch()
 	s.adopt(old)
-	m.event(Event{Kind: EventStreamUpdated, Stream: s})
+	a.machine.event(Event{Kind: EventStreamUpdated, Stream: s})
 }
 
 // seal makes the adjustments that sealing implies.
@@ -234,10 +215,7 @@ func (m *Machine) deleteStream(s *Stream) {
 		m.unregisterConsumer(c)
 	}
 	s.clear(0)
-	for _, subject := range s.config.Subjects {
-		m.router.remove(subject)
-	}
-	delete(m.streams, s.config.Name)
+	s.account.unregister(s)
 	delete(m.byID, s.incarnation)
 	s.deleted = true
 	s.forgetSaved()

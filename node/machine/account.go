@@ -1,0 +1,126 @@
+package machine
+
+import (
+	"cmp"
+	"slices"
+
+	"holdfast/protocol"
+)
+
+// DefaultAccount is the name of the account that has none: the streams of a
+// cluster without accounts.
+const DefaultAccount = ""
+
+// Account is the streams of one NATS account. Names of streams and subjects of
+// different accounts have nothing to do with each other. An account is there as
+// soon as somebody asks for it, and is not part of the replicated state; its
+// streams are.
+type Account struct {
+	machine *Machine
+	name    string
+	streams map[string]*Stream
+	router  router
+}
+
+// Account returns the account of that name.
+func (m *Machine) Account(name string) *Account {
+	a := m.accounts[name]
+	if a == nil {
+		a = &Account{machine: m, name: name, streams: make(map[string]*Stream)}
+		m.accounts[name] = a
+	}
+	return a
+}
+
+// Name is the account's name.
+func (a *Account) Name() string { return a.name }
+
+// Stream returns the stream of that name, or nil.
+func (a *Account) Stream(name string) *Stream { return a.streams[name] }
+
+// StreamCount is the number of the account's streams.
+func (a *Account) StreamCount() int { return len(a.streams) }
+
+// Streams returns the account's streams, ordered by name.
+func (a *Account) Streams() []*Stream {
+	all := make([]*Stream, 0, len(a.streams))
+	for _, s := range a.streams {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *Stream) int { return cmp.Compare(a.config.Name, b.config.Name) })
+	return all
+}
+
+// Match returns the account's stream that stores messages of that subject, or
+// nil. It does not allocate.
+func (a *Account) Match(subject []byte) *Stream { return a.router.match(subject) }
+
+// Consumer returns the consumer of that name on the stream of that name, or nil.
+func (a *Account) Consumer(stream, name string) *Consumer {
+	if s := a.streams[stream]; s != nil {
+		return s.Consumer(name)
+	}
+	return nil
+}
+
+// The following are those of the machine, for whoever has only the account.
+
+// StreamOf returns the stream of that incarnation, or nil when it is gone.
+func (a *Account) StreamOf(inc Incarnation) *Stream { return a.machine.StreamOf(inc) }
+
+// ConsumerOf returns the consumer of that incarnation, or nil when it is gone.
+func (a *Account) ConsumerOf(inc Incarnation) *Consumer { return a.machine.ConsumerOf(inc) }
+
+// Stamp is Machine.Stamp.
+func (a *Account) Stamp() int64 { return a.machine.Stamp() }
+
+// NextExpiry is Machine.NextExpiry.
+func (a *Account) NextExpiry() int64 { return a.machine.NextExpiry() }
+
+// register makes a stream known under its name and subjects.
+func (a *Account) register(s *Stream) {
+	a.streams[s.config.Name] = s
+	for _, subject := range s.config.Subjects {
+		a.router.add(subject, s)
+	}
+}
+
+// unregister undoes register.
+func (a *Account) unregister(s *Stream) {
+	delete(a.streams, s.config.Name)
+	for _, subject := range s.config.Subjects {
+		a.router.remove(subject)
+	}
+}
+
+// overlaps reports whether a stream other than self has a subject that collides
+// with one of these.
+func (a *Account) overlaps(subjects []string, self *Stream) bool {
+	for _, subject := range subjects {
+		if a.router.root.collides(subject, self) {
+			return true
+		}
+	}
+	return false
+}
+
+// namedAccount takes the name of an account from a command and returns it.
+func (m *Machine) namedAccount(body *protocol.Reader) *Account {
+	name := readAccount(body)
+	if body.Failed() {
+		return nil
+	}
+	return m.Account(name)
+}
+
+// maxAccountName bounds the name of an account, in bytes.
+const maxAccountName = 255
+
+func readAccount(r *protocol.Reader) string {
+	size := r.Uvarint()
+	if size > maxAccountName {
+		r.Fail()
+		return ""
+	}
+	return string(r.Bytes(size))
+}

@@ -1,0 +1,68 @@
+package machine
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// streamIn creates a stream in an account.
+func (w *world) streamIn(account, name string, change ...func(*server.StreamConfig)) *Stream {
+	w.t.Helper()
+	w.batch.SetAccount(account)
+	defer w.batch.SetAccount(DefaultAccount)
+	return w.stream(name, change...)
+}
+
+func TestAccountsHaveNothingToDoWithEachOther(t *testing.T) {
+	w := newWorld(t)
+	ours, theirs := w.stream("A"), w.streamIn("other", "A")
+	if ours == theirs || ours.Account().Name() != DefaultAccount || theirs.Account().Name() != "other" {
+		t.Fatal("one stream for two accounts")
+	}
+	w.publishAll(theirs, "a.1", "a.2")
+	expect(t, "messages", theirs.State().Msgs, 2)
+	expect(t, "messages of the namesake", ours.State().Msgs, 0)
+	expect(t, "match", w.machine.Account("other").Match([]byte("a.x")), theirs)
+	expect(t, "match", w.machine.Match([]byte("a.x")), ours)
+	expect(t, "streams", len(w.machine.Streams()), 2)
+	expect(t, "streams of one", len(w.machine.Account("other").Streams()), 1)
+
+	w.batch.SetAccount("other")
+	w.batch.UpdateStream(w.normalStream(streamConfig("A", func(c *server.StreamConfig) { c.Subjects = []string{"b"} })))
+	expect(t, "update", w.one().Err, nil)
+	w.batch.UpdateStream(w.normalStream(streamConfig("B")))
+	expect(t, "update of none", w.one().Err.ErrCode, uint16(server.JSStreamNotFoundErr))
+	w.batch.SetAccount(DefaultAccount)
+	expect(t, "match after the update", w.machine.Account("other").Match([]byte("a.x")), nil)
+	expect(t, "match of the namesake", w.machine.Match([]byte("a.x")), ours)
+
+	puts, _ := w.machine.Checkpoint()
+	again, err := Restore(Options{BlockMessages: 8}, w.index, 0, w.machine.Stamp(), func(yield func(key, value []byte) error) error {
+		for _, p := range puts {
+			if err := yield(p.Key, p.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "digest after restore", again.Digest(), w.machine.Digest())
+	expect(t, "match after restore", again.Account("other").Match([]byte("b")).Incarnation(), theirs.Incarnation())
+
+	w.batch.DeleteStream(theirs.Incarnation())
+	w.apply()
+	expect(t, "deleted", w.machine.Account("other").Stream("A"), nil)
+	expect(t, "the namesake", w.machine.Stream("A"), ours)
+}
+
+func TestAccountNamesAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.batch.SetAccount(string(make([]byte, maxAccountName+1)))
+	w.batch.CreateStream(w.normalStream(streamConfig("A")))
+	if err := w.machine.Apply(1, w.batch.Bytes(), &w.results); err == nil {
+		t.Error("applied")
+	}
+}
