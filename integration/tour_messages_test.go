@@ -81,7 +81,7 @@ func messageDelete(c *client) {
 		c.t.Fatal(err)
 	}
 	checkState(c.t, c.info(s), 2, 4, 5)
-	for _, sequence := range []uint64{2, 77} { // deleted before; after the end
+	for _, sequence := range []uint64{2, 77} { // deleted before, and before the first; after the end
 		if err := s.DeleteMsg(c.ctx, sequence); !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) || !strings.Contains(err.Error(), "err_code=10057") {
 			c.t.Errorf("delete of message %d: got error %v, want err_code=10057", sequence, err)
 		}

@@ -53,6 +53,7 @@ var layers = map[string]layer{
 	"integration":           {},
 	"systemd":               {},
 	"internal/architecture": {},
+	"internal/differential": {}, // tests only, which start whole nodes
 }
 
 // maxFileLines and maxFunctionLines bound what one reader can hold in mind;

@@ -12,6 +12,7 @@ import (
 func (d *Door) advise(e *machine.Event) {
 	switch e.Kind {
 	case machine.EventStreamCreated:
+		d.adviseStreamLeader(e.Stream)
 		d.adviseStream(e.Stream, server.JSAdvisoryStreamCreatedPre, server.CreateEvent)
 	case machine.EventStreamUpdated:
 		d.adviseStream(e.Stream, server.JSAdvisoryStreamUpdatedPre, server.ModifyEvent)
@@ -42,6 +43,23 @@ func (d *Door) adviseStream(s *machine.Stream, prefix string, action server.Acti
 			TypedEvent: d.typed(server.JSStreamActionAdvisoryType),
 			Stream:     s.Name(),
 			Action:     action,
+			Domain:     d.options.Domain,
+		}
+	})
+}
+
+// adviseStreamLeader tells that this node leads a stream, as it does all of them.
+func (d *Door) adviseStreamLeader(s *machine.Stream) {
+	cluster := d.node.Cluster()
+	if cluster == nil || s.Config().Replicas < 2 {
+		return
+	}
+	d.emit(server.JSAdvisoryStreamLeaderElectedPre+"."+s.Name(), func() any {
+		return server.JSStreamLeaderElectedAdvisory{
+			TypedEvent: d.typed(server.JSStreamLeaderElectedAdvisoryType),
+			Stream:     s.Name(),
+			Leader:     cluster.Leader,
+			Replicas:   append([]*server.PeerInfo{{Name: cluster.Leader, Current: true}}, cluster.Replicas...),
 			Domain:     d.options.Domain,
 		}
 	})

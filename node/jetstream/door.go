@@ -191,6 +191,7 @@ func (d *Door) Lead() {
 	now := d.node.Now()
 	for _, s := range d.machine.Streams() {
 		d.openStream(s)
+		d.adviseStreamLeader(s)
 		for _, c := range s.Consumers() {
 			d.openConsumer(c, now)
 		}

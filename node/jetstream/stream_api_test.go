@@ -98,7 +98,7 @@ func TestPurgeAndDelete(t *testing.T) {
 	if !deleted.Success {
 		t.Errorf("delete: %+v", deleted)
 	}
-	f.wantError(server.JSStreamMsgDeleteFailedF, "STREAM.MSG.DELETE.ORDERS", `{"seq":3}`)
+	f.wantError(server.JSSequenceNotFoundErrF, "STREAM.MSG.DELETE.ORDERS", `{"seq":3}`)
 	f.wantError(server.JSBadRequestErr, "STREAM.MSG.DELETE.ORDERS", "")
 	info := api[server.JSApiStreamInfoResponse](f, "STREAM.INFO.ORDERS", `{"deleted_details":true}`)
 	if info.State.NumDeleted != 1 || !slices.Equal(info.State.Deleted, []uint64{3}) {

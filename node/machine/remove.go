@@ -156,16 +156,24 @@ func (s *Stream) deleteMessage(seq uint64, result *Result) {
 	case s.config.DenyDelete:
 		result.Err = server.NewJSStreamMsgDeleteFailedError(errors.New("message delete not permitted"))
 	case !s.index.has(seq):
-		// The answer of a cluster; a single NATS server says "sequence not found".
-		cause := server.ErrStoreMsgNotFound
-		if seq > s.last {
-			cause = server.ErrStoreEOF
-		}
-		result.Err = server.NewJSStreamMsgDeleteFailedError(cause)
+		result.Err = s.missing(seq)
 	default:
 		result.Seq = seq
 		s.remove(seq)
 	}
+}
+
+// missing says that there is no message to delete. Where its file store looks
+// in vain for the place, the NATS server calls it a failure.
+func (s *Stream) missing(seq uint64) *server.ApiError {
+	switch {
+	case s.config.Storage == server.MemoryStorage:
+	case seq > s.last:
+		return server.NewJSStreamMsgDeleteFailedError(server.ErrStoreEOF)
+	case seq < s.first || seq == 0:
+		return server.NewJSStreamMsgDeleteFailedError(server.ErrStoreMsgNotFound)
+	}
+	return server.NewJSSequenceNotFoundError(seq)
 }
 
 // purge applies a purge command.

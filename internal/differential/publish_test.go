@@ -1,0 +1,95 @@
+package differential
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// publishes are the headers of one publish each, tried one after the other on
+// streams of several kinds.
+var publishes = [][]string{
+	nil,
+	{"Nats-Msg-Id: a"}, {"Nats-Msg-Id: a"}, {"Nats-Msg-Id: "}, {"Nats-Msg-Id: b", "Nats-Msg-Id: c"},
+	{"Nats-Expected-Stream: other"}, {"Nats-Expected-Stream: "},
+	{"Nats-Expected-Last-Sequence: 3"}, {"Nats-Expected-Last-Sequence: 77"}, {"Nats-Expected-Last-Sequence: x"}, {"Nats-Expected-Last-Sequence: -1"},
+	{"Nats-Expected-Last-Sequence: "},
+	{"Nats-Expected-Last-Subject-Sequence: 0"}, {"Nats-Expected-Last-Subject-Sequence: x"}, {"Nats-Expected-Last-Subject-Sequence: 4"},
+	{"Nats-Expected-Last-Subject-Sequence-Subject: *.a"},
+	{"Nats-Expected-Last-Subject-Sequence: 4", "Nats-Expected-Last-Subject-Sequence-Subject: a..b"},
+	{"Nats-Expected-Last-Subject-Sequence: 0", "Nats-Expected-Last-Subject-Sequence-Subject: nobody"},
+	{"Nats-Required-Api-Level: 1"}, {"Nats-Required-Api-Level: 99"}, {"Nats-Required-Api-Level: x"},
+	{"Nats-Marker-Reason: MaxAge"},
+	{"nats-msg-id: lower"}, {"Other: x", "Nats-Msg-Id: d"},
+}
+
+// publishStreams are the kinds of streams that the publishes are tried on.
+var publishStreams = map[string]object{
+	"plain":    {},
+	"ttl":      {"allow_msg_ttl": true},
+	"rollup":   {"allow_rollup_hdrs": true},
+	"small":    {"max_msg_size": 40},
+	"few":      {"max_msgs": 2, "discard": "new"},
+	"fewbytes": {"max_bytes": 300, "discard": "new"},
+	"fewper":   {"max_msgs_per_subject": 1, "discard": "new", "discard_new_per_subject": true},
+	"interest": {"retention": "interest"},
+	"memory":   {"storage": "memory"},
+	"nowindow": {"duplicate_window": 0},
+}
+
+// TestPublish publishes with all kinds of headers.
+func TestPublish(t *testing.T) {
+	for name, change := range publishStreams {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			compare(t, func(s *session) {
+				s.create(change)
+				for _, lines := range publishes {
+					headers := make([]string, len(lines))
+					for i, line := range lines {
+						headers[i] = strings.ReplaceAll(line, "NAME", s.name)
+					}
+					s.ask(s.name+".a", "7 bytes", headers...)
+					s.api("STREAM.MSG.GET."+s.name, object{"last_by_subj": s.name + ".a"})
+				}
+				s.api("STREAM.INFO."+s.name, object{"subjects_filter": ">", "deleted_details": true})
+				s.delete()
+			})
+		})
+	}
+}
+
+// TestMessageDelete deletes and purges messages in all ways.
+func TestMessageDelete(t *testing.T) {
+	for name, change := range map[string]object{
+		"plain": {}, "sealed": {}, "denydelete": {"deny_delete": true}, "denypurge": {"deny_purge": true}, "memory": {"storage": "memory"}, "first": {"first_seq": 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			compare(t, func(s *session) {
+				s.create(change)
+				for i := range 12 {
+					s.ask(fmt.Sprintf("%s.%d", s.name, i%3), "x")
+				}
+				if name == "sealed" {
+					s.update(object{"sealed": true})
+				}
+				for _, body := range []any{nil, `{}`, `{"seq":0}`, `{"seq":2}`, `{"seq":2}`, `{"seq":3,"no_erase":true}`, `{"seq":99}`, `{"seq":"x"}`, `{"bad":1}`, `x`, `{"seq":52}`} {
+					s.api("STREAM.MSG.DELETE."+s.name, body)
+				}
+				s.api("STREAM.MSG.DELETE.Nobody", `{"seq":1}`)
+				for _, body := range []any{
+					`{"filter":"` + s.name + `.0","keep":1}`, `{"seq":5}`, `{"seq":5,"keep":1}`, `{"filter":"` + s.name + `.1","seq":9}`, `{"keep":2}`, `x`, `{"bad":1}`,
+					`{"filter":"bad..subject"}`, `{"seq":1000}`, nil,
+				} {
+					s.api("STREAM.PURGE."+s.name, body)
+					s.api("STREAM.INFO."+s.name, object{"subjects_filter": ">", "deleted_details": true})
+				}
+				s.api("STREAM.PURGE.Nobody", nil)
+				s.ask(s.name+".9", "after")
+				s.info()
+				s.delete()
+			})
+		})
+	}
+}
