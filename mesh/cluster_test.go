@@ -174,6 +174,8 @@ type weaknesses struct {
 const (
 	testRetryTicks  = 4
 	testReportTicks = 50
+	testSecondTicks = 20
+	testAdviseTicks = 30 * testSecondTicks
 )
 
 func newCluster(t testing.TB, seed uint64, names ...string) *cluster {
@@ -206,7 +208,7 @@ func (c *cluster) boot(n *node) {
 	n.match, n.learners, n.remove, n.add, n.bump, n.stage = nil, nil, nil, nil, 0, nil
 	n.ordered, n.without, n.gaveUp, n.commit = false, nil, false, 0
 	n.core = New(Options{Self: n.name, Members: c.names, Continue: c.proceed, RetryTicks: testRetryTicks,
-		ReportTicks: testReportTicks, Random: rand.New(rand.NewPCG(c.random.Uint64(), 1))}, c.local(n))
+		ReportTicks: testReportTicks, AdviseTicks: testAdviseTicks, SecondTicks: testSecondTicks, Random: rand.New(rand.NewPCG(c.random.Uint64(), 1))}, c.local(n))
 	n.core.off = c.off
 	c.settle(n)
 }

@@ -22,7 +22,11 @@ type Options struct {
 	// ReportTicks is the pause between two reports of what a stuck node waits
 	// for; at least 1.
 	ReportTicks int
-	Random      *rand.Rand
+	// AdviseTicks is how long members have to be missing before a node says how
+	// to go on without them; SecondTicks is how many ticks make a second, for
+	// words; at least 1.
+	AdviseTicks, SecondTicks int
+	Random                   *rand.Rand
 }
 
 // patience is how many RetryTicks an unfinished attempt, an offer or an alarm
@@ -62,6 +66,10 @@ type Core struct {
 
 	lead leadership
 
+	// followed is the leader whom the log was told of last, and its term.
+	followed   string
+	followedIn uint64
+
 	announced  Status // as of the last announcement
 	wasLeading bool
 	announceAt uint64
@@ -75,7 +83,8 @@ type Core struct {
 type peer struct {
 	name      string
 	connected bool
-	seen      bool // status is valid; it is kept over a lost connection
+	lostAt    uint64 // tick since which it is not connected; for words
+	seen      bool   // status is valid; it is kept over a lost connection
 	status    Status
 	role      Role
 	boots     []boot
@@ -94,6 +103,7 @@ func New(options Options, local Local) *Core {
 	}
 	options.RetryTicks = max(options.RetryTicks, 2)
 	options.ReportTicks = max(options.ReportTicks, 1)
+	options.SecondTicks = max(options.SecondTicks, 1)
 	c := &Core{options: options, local: local, reportAt: uint64(options.ReportTicks)}
 	for _, name := range slices.Sorted(slices.Values(options.Members)) {
 		if name != options.Self {
@@ -144,7 +154,9 @@ func (c *Core) Disconnected(name string) {
 		return
 	}
 	p.forget()
-	p.connected = false
+	if p.connected {
+		p.connected, p.lostAt = false, c.now
+	}
 	c.act()
 }
 
@@ -195,7 +207,9 @@ func (c *Core) SetLocal(local Local) {
 	if local.Store != c.local.Store || local.Member != c.local.Member {
 		panic(fmt.Sprintf("mesh: core of store %s was told of store %s of %q", c.local.Store, local.Store, local.Member))
 	}
+	before := c.local
 	c.local = local
+	c.tell(&before)
 	c.act()
 }
 

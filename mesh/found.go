@@ -110,21 +110,26 @@ func (c *Core) objection(p *prospect) string {
 	case p.winner != nil:
 		return fmt.Sprintf("%s can be elected in lineage %s", p.winner.Member, p.winner.Lineage)
 	case p.best.Member != c.options.Self:
-		return fmt.Sprintf("%s is the better survivor: lineage %s, last entry %d of term %d",
+		return fmt.Sprintf("%s is the better survivor and has to do it: lineage %s, last entry %d of term %d",
 			p.best.Member, p.best.Lineage, p.best.LastIndex, p.best.LastTerm)
 	}
 	return ""
 }
 
-// startAttempt pins the view and asks every member to confirm. The epoch is
-// above everything ever heard of, also from members that are named absent.
-func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
+// nextEpoch is above everything ever heard of, also from members that are named
+// absent.
+func (c *Core) nextEpoch() uint64 {
 	epoch := max(c.promise().Epoch, c.local.Epoch)
 	for _, q := range c.peers {
 		epoch = max(epoch, q.status.Promise.Epoch, q.status.Epoch)
 	}
+	return epoch + 1
+}
+
+// startAttempt pins the view and asks every member to confirm.
+func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
 	a := &attempt{
-		Attempt: protocol.Attempt{Epoch: epoch + 1, ID: protocol.AttemptID(c.fresh())},
+		Attempt: protocol.Attempt{Epoch: c.nextEpoch(), ID: protocol.AttemptID(c.fresh())},
 		own:     c.local.Status, without: without, operator: operator, endAt: c.now + c.retry(patience),
 	}
 	for _, status := range p.view {
@@ -147,15 +152,19 @@ func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
 func (c *Core) startEvent(p *prospect, a *attempt) {
 	c.event(Info, "asking all members to found a new lineage", "epoch", a.Epoch, "attempt", a.ID,
 		"store", a.own.Store, "from_lineage", a.own.Lineage, "index", a.own.LastIndex, "term", a.own.LastTerm,
-		"reason", p.reason(), "without", strings.Join(a.without, ","))
+		"reason", p.reason(a.operator), "without", strings.Join(a.without, ","))
 }
 
 // reason says what kind of founding it would be.
-func (p *prospect) reason() string {
-	if !p.lost {
+func (p *prospect) reason(operator bool) string {
+	switch {
+	case operator:
+		return "an operator ordered it"
+	case !p.lost:
 		return "first boot: every store is blank"
+	default:
+		return "majority lost: no member could win an election"
 	}
-	return "majority lost: no member could win an election"
 }
 
 // pursueAttempt moves the attempt on as far as the answers allow.
@@ -267,9 +276,8 @@ func (c *Core) refused(p *peer, m *Message) {
 	}
 	c.abandon(fmt.Sprintf("%s refuses (%s): %s", p.name, m.Refusal, m.Reason))
 	if m.Refusal == RefusedLeave {
-		c.alarm("refused/"+p.name, fmt.Sprintf(
-			"%s refuses to let this node found a new lineage: %s; decide which of the two to keep, and run `holdfast discard %s` on %s to give up what only it holds",
-			p.name, m.Reason, m.Status.Store, p.name))
+		c.alarm("refused/"+p.name, fmt.Sprintf("%s does not let %s found a new lineage: %s", p.name, c.options.Self, m.Reason),
+			c.eitherStore(c.local.Voter(), m.Status.Voter()))
 	}
 }
 

@@ -27,7 +27,10 @@ func TestFirstBoot(t *testing.T) {
 	c.link("n1", "n2")
 	c.tick(3 * testReportTicks)
 	c.must(len(c.judge.founds) == 0, "founded without n3")
-	c.must(c.said("n1: ", "no status from n3 (never seen)", "start n3", "found --without n3"), "n1 waits silently")
+	c.must(c.said("n1: ", "missing: n3 (never seen since this start, 7 s)", "start n3"), "n1 waits silently")
+	c.must(!c.said("found --without"), "the advice to go on without n3 comes too soon")
+	c.tick(testAdviseTicks)
+	c.must(c.said("n1: ", "only if the memory of n3 will not return", "found --without n3", "NEW, EMPTY"), "no advice")
 	// With the third the first by name founds, and the others join it.
 	c.link("n1", "n2", "n3")
 	c.must(c.settleDown() == "", "not formed: %s", c.judge.formed())
@@ -62,7 +65,7 @@ func TestDamagedStoreIsNoFirstBoot(t *testing.T) {
 			continue
 		}
 		c.must(n.store.lineage.Blank(), "it went on empty")
-		c.must(c.said("memory is lost (n1)", "bring the lost stores back", `found --without ""`), "it waits silently")
+		c.must(c.said("memory of a majority is lost (n1)", "bring the lost stores back", "found --without \"\""), "it waits silently")
 		// The operator gives the go-ahead.
 		c.must(c.order("n1") == nil && !n.store.lineage.Blank(), "the operator's word is ignored")
 	}
@@ -78,9 +81,9 @@ func TestLostMajority(t *testing.T) {
 	c.tick(2 * testReportTicks)
 	c.must(len(c.judge.founds) == 1, "founded")
 	for _, name := range c.names {
-		c.must(c.said(name+": ", "memory is lost (n1 and n2)", "run `holdfast found --without n1,n2` on n3"), "%s waits silently", name)
+		c.must(c.said(name+": ", "memory of a majority is lost (n1 and n2)", "run `holdfast found --without \"\"` on n3"), "%s waits silently", name)
 	}
-	// The operator may as well name nobody: all are there.
+	// All are there: the operator names nobody.
 	c.must(c.order("n3") == nil, "refused")
 	c.judge.acked = nil // D0 was only on what is gone
 	c.must(c.settleDown() == "", "not formed: %s", c.judge.formed())

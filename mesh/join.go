@@ -35,8 +35,8 @@ const maxCopyBackOff = 16
 type verdict struct {
 	purpose Purpose // zero: it may not, or need not
 	why     string
-	// alarm: only an operator can help.
-	alarm bool
+	// remedy says how an operator can help where nobody else can; "" otherwise.
+	remedy string
 }
 
 // takeOffer keeps a leader's latest offer. One for catching up may come from a
@@ -73,8 +73,8 @@ func (c *Core) join() {
 			continue
 		}
 		v := c.judgeOffer(p.offer)
-		if v.alarm {
-			c.alarm("stay/"+p.name, v.why)
+		if v.remedy != "" {
+			c.alarm("stay/"+p.name, v.why, v.remedy)
 		}
 		if v.purpose != 0 && (chosen == nil || preferred(p.offer, chosen)) {
 			chosen, purpose = p.offer, v.purpose
@@ -108,7 +108,11 @@ func (c *Core) judgeOffer(o *offer) verdict {
 		}
 		return verdict{}
 	}
-	v := c.judgeLeave(o.leader.Lineage, o.foundings, o.contained && o.pinned.sameMemory(&c.local.Status), o.from)
+	current := o.pinned.sameMemory(&c.local.Status)
+	v := c.judgeLeave(o.leader.Lineage, o.foundings, o.contained && current, o.from)
+	if v.remedy != "" && !current { // the next offer tells more; this is nothing for a person yet
+		return verdict{why: fmt.Sprintf("%s has not seen yet how this store is", o.from)}
+	}
 	if v.purpose == 0 {
 		return v
 	}
@@ -132,19 +136,25 @@ func (c *Core) judgeLeave(lineage protocol.Lineage, foundings []protocol.Foundin
 		return verdict{why: fmt.Sprintf("it holds the lineage of %s and waits to be added", from)}
 	case c.mayLeave || c.off.leaveRule || c.grantedAny(foundings):
 		return verdict{purpose: PurposeJoin}
+	case c.local.leads():
+		return verdict{why: c.stays(lineage, from, "it leads its own lineage")} // with an alarm about the rival
 	case c.leader() != "":
 		// A lineage that lives is not left behind its leader's back.
-		return verdict{alarm: true, why: c.stayAlarm(lineage, from, fmt.Sprintf("its own lineage is led by %s", c.leader()))}
+		return verdict{why: c.stays(lineage, from, fmt.Sprintf("%s leads its own lineage", c.leader())), remedy: c.eitherLineage(c.local.Lineage, lineage)}
 	case prefix:
 		return verdict{purpose: PurposeJoin}
 	}
-	return verdict{alarm: true, why: c.stayAlarm(lineage, from,
-		fmt.Sprintf("entries up to index %d that the other lineage does not contain would be given up", c.local.LastIndex))}
+	return verdict{
+		why: c.stays(lineage, from, fmt.Sprintf("its log up to index %d is not contained in the other", c.local.LastIndex)),
+		remedy: fmt.Sprintf("run %s to give up what only it holds and let %s join (acknowledged writes among it are lost to the cluster; %s)",
+			discardCommand(c.local.Voter()), c.options.Self, kept),
+	}
 }
 
-func (c *Core) stayAlarm(lineage protocol.Lineage, from, why string) string {
-	return fmt.Sprintf("store %s stays in lineage %s and does not join lineage %s of %s: %s; run `holdfast discard %s` here to give the store up, or discard the stores of the other lineage",
-		c.local.Store, c.local.Lineage, lineage, from, why, c.local.Store)
+// stays says that this store does not go over to another lineage.
+func (c *Core) stays(lineage protocol.Lineage, from, why string) string {
+	return fmt.Sprintf("store %s of %s stays in lineage %s and does not join lineage %s, which %s leads: %s",
+		c.local.Store, c.options.Self, c.local.Lineage, lineage, from, why)
 }
 
 // promiseForbids says why a promise keeps this store from a copy, or "". The
@@ -177,6 +187,7 @@ func (c *Core) pursueStage() {
 		return
 	}
 	a := &Activation{Purpose: s.Purpose, Keep: s.Purpose == PurposeCatchUp, Reason: s.reason(&c.local)}
+	a.Contained = (a.Keep || c.local.Blank()) && s.whole.OwnLogIsPrefix && s.as.sameMemory(&c.local.Status)
 	a.Identity = protocol.Identity{Store: c.local.Store, Lineage: s.whole.Lineage}
 	if !a.Keep {
 		a.Identity.Store = protocol.StoreID(c.fresh())

@@ -216,12 +216,20 @@ func (j *judge) attempts() {
 	}
 }
 
-// silence checks that no node waits without a word: one that is no voter under a
-// leader that knows it says why.
+// silence checks that no node waits without a word: one that is not a voter
+// under a leader that may serve says why.
 func (j *judge) silence() {
 	for _, name := range j.c.names {
 		n := j.c.nodes[name]
-		if !n.up || n.core.leader() != "" && n.store.config().Contains(n.voter()) {
+		if !n.up {
+			continue
+		}
+		leader := n.core.leader()
+		ready := leader == name && n.ready
+		if p := n.core.peer(leader); p != nil {
+			ready = p.role.Leading // as far as it knows
+		}
+		if ready && n.store.config().Contains(n.voter()) && len(n.store.config().Voters) > len(j.c.names)/2 {
 			continue
 		}
 		if state, reason, _ := n.core.situation(); reason == "" {

@@ -147,9 +147,13 @@ func (c *Core) relearn() {
 			learners = append(learners, p.status.Voter())
 		}
 	}
+	before := c.lead.learners
 	c.lead.learners = learners
 	c.effects.Relearn, c.effects.Learners = true, learners
 	for _, v := range learners {
+		if slices.Contains(before, v) {
+			continue
+		}
 		c.event(Info, "replicating to a store that is not a voter yet", "voter", v, "lineage", c.local.Lineage, "epoch", c.local.Epoch)
 	}
 }
@@ -207,16 +211,16 @@ func (c *Core) proposed(text string, details ...any) {
 func (c *Core) bump() {
 	for _, v := range c.local.Configuration.Voters {
 		if !slices.Contains(c.options.Members, v.Name) {
-			c.alarm("stranger/"+v.Name, fmt.Sprintf(
-				"voter %s is not among the configured members; give every node the same member list, with %s in it, and restart them", v, v.Name))
+			c.alarm("stranger/"+v.Name, fmt.Sprintf("voter %s is not among the configured members", v),
+				fmt.Sprintf("give every node the same member list, with %s in it, and restart them", v.Name))
 		}
 	}
 	foreign, source := c.foreign()
 	rival := c.rival()
 	if rival != nil {
-		c.alarm("rival/"+rival.Member, fmt.Sprintf(
-			"two lineages are live: this node leads %s with voters %s, and %s is in %s with voters %s; an override named members absent that were not; find out which lineage to keep, and run `holdfast discard STORE` on each member of the other",
-			c.local.Lineage, c.local.Configuration, rival.Voter(), rival.Lineage, rival.Configuration))
+		c.alarm("rival/"+rival.Member, fmt.Sprintf("two lineages are live: %s leads %s with voters %s, and %s is in %s with voters %s",
+			c.options.Self, c.local.Lineage, c.local.Configuration, rival.Member, rival.Lineage, rival.Configuration),
+			c.eitherLineage(c.local.Lineage, rival.Lineage))
 		if !c.off.oneLive {
 			return
 		}

@@ -33,6 +33,10 @@ type Local struct {
 	// Followers is what a leader knows of the other stores that it replicates
 	// to, in any order.
 	Followers []Follower
+
+	// Hindrance says what beside the protocols keeps this node from serving, and
+	// what helps ("the disk is full: …"); "" when nothing does. It is for people.
+	Hindrance string
 }
 
 // Follower is a store to which a leader replicates, voter or learner.

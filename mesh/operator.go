@@ -27,28 +27,40 @@ type Risk struct {
 	Lines []string
 }
 
+func (r *Risk) add(format string, args ...any) {
+	r.Lines = append(r.Lines, fmt.Sprintf(format, args...))
+}
+
 // PlanFound tells what Found would do and risk, and returns its errors.
 func (c *Core) PlanFound(without []string) (Risk, error) {
 	p, err := c.planFound(without)
 	if err != nil {
 		return Risk{}, err
 	}
+	without = named(without)
 	var r Risk
-	if p.best.Blank() {
-		r.Lines = append(r.Lines, "A new, empty cluster is founded. Whatever the stores of "+either(without, "absent members")+" hold will not be in it.")
-	} else {
-		r.Lines = append(r.Lines, fmt.Sprintf("A new lineage is founded from %s, lineage %s, up to index %d.", p.best.Member, p.best.Lineage, p.best.LastIndex))
-	}
-	if lost := c.lostVoters(p); mayLose(p.best.Configuration, len(lost)) && !p.best.Blank() {
-		r.Lines = append(r.Lines, fmt.Sprintf("Acknowledged writes that only %s held are lost to it.", list(lost)))
+	lost := c.lostVoters(p)
+	switch b := p.best; {
+	case b.Blank() && p.lost:
+		r.add("%s founds a NEW, EMPTY cluster, epoch %d. The stores that were set aside on %s stay in quarantine/ there; nothing in them will be in the cluster.",
+			b.Member, c.nextEpoch(), list(lost))
+	case b.Blank():
+		r.add("%s founds a NEW, EMPTY cluster, epoch %d.", b.Member, c.nextEpoch())
+	default:
+		r.add("%s founds a new lineage, epoch %d, from its own log: lineage %s up to index %d.", b.Member, c.nextEpoch(), b.Lineage, b.LastIndex)
+		if mayLose(b.Configuration, len(lost)) {
+			r.add("LOST to the cluster: acknowledged writes that only %s held.", list(lost))
+		} else {
+			r.add("No acknowledged write is lost.")
+		}
 	}
 	if len(without) > 0 {
-		r.Lines = append(r.Lines, fmt.Sprintf(
-			"If %s in truth still live, or come back with their memory, two lineages are live; both raise an alarm, and one has to be discarded by hand.", list(without)))
+		r.add("%s will count as gone. What their stores hold and %s does not, will not be in the cluster. If one of them still runs, or comes back with its memory, two lineages live, both raise an alarm, and you have to give one of them up by hand. Make sure first that they are off, or blank.",
+			list(without), p.best.Member)
 	}
 	if present := len(p.view); present < c.options.majority() {
-		r.Lines = append(r.Lines, fmt.Sprintf("Only %d of %d members are present: the new lineage stays closed to writes until %d have joined it.",
-			present, len(c.options.Members), c.options.majority()))
+		r.add("Only %d of %d members take part: the new lineage takes no writes until %d have joined it.",
+			present, len(c.options.Members), c.options.majority())
 	}
 	return r, nil
 }
@@ -64,7 +76,7 @@ func (c *Core) Found(without []string) error {
 	if _, err := c.planFound(without); err != nil {
 		return err
 	}
-	without = slices.Compact(slices.Sorted(slices.Values(without)))
+	without = named(without)
 	c.override = &override{without: without, endAt: c.now + c.retry(5*patience)}
 	c.event(Warning, "an operator orders a founding", "without", strings.Join(without, ","), "store", c.local.Store,
 		"lineage", c.local.Lineage, "index", c.local.LastIndex, "epoch", c.local.Epoch)
@@ -95,18 +107,23 @@ func (c *Core) planFound(without []string) (*prospect, error) {
 // PlanDiscard tells what Discard would give up, and returns its errors.
 func (c *Core) PlanDiscard(store protocol.StoreID) (Risk, error) {
 	if store != c.local.Store {
-		return Risk{}, fmt.Errorf("discard %s: %w, which is %s", store, ErrNotThisStore, c.local.Store)
+		for _, s := range c.knownStores() {
+			if s.Store == store {
+				return Risk{}, fmt.Errorf("discard %s: %w: it is that of %s, run the command there", store, ErrNotThisStore, s.Member)
+			}
+		}
+		return Risk{}, fmt.Errorf("discard %s: %w, which is %s; `holdfast status` shows who has which", store, ErrNotThisStore, c.local.Store)
 	}
-	text := c.ownAlarm()
-	if text == "" {
-		return Risk{}, fmt.Errorf("discard %s: %w: no alarm asks for it", store, ErrNotAlarmed)
+	a := c.ownAlarm()
+	if a == nil {
+		return Risk{}, fmt.Errorf("discard %s: %w: no alarm of this node asks for it", store, ErrNotAlarmed)
 	}
-	return Risk{Lines: []string{
-		fmt.Sprintf("Store %s of %s, lineage %s up to index %d, is given up for the other lineage. Acknowledged writes that only it holds are lost to the cluster.",
-			store, c.options.Self, c.local.Lineage, c.local.LastIndex),
-		"It is set aside and can still be read.",
-		"The alarm: " + text,
-	}}, nil
+	var r Risk
+	r.add("Store %s of %s is given up: lineage %s up to index %d.", store, c.options.Self, c.local.Lineage, c.local.LastIndex)
+	r.add("LOST to the cluster: acknowledged writes that only this store holds. The file is kept in quarantine/ and can be read.")
+	r.add("%s then takes a copy of the other lineage, as soon as somebody leads it.", c.options.Self)
+	r.add("What asks for it: %s.", a.text)
+	return r, nil
 }
 
 // Discard lets this store leave its lineage although the leave rule forbids it
@@ -130,6 +147,12 @@ func (c *Core) others() []string {
 		names[i] = p.name
 	}
 	return names
+}
+
+// named sorts names given on a command line; empty ones are none.
+func named(names []string) []string {
+	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
+	return slices.DeleteFunc(sorted, func(name string) bool { return name == "" })
 }
 
 func either(names []string, otherwise string) string {

@@ -47,8 +47,8 @@ func TestPlanFoundTellsTheRisk(t *testing.T) {
 	c.cut("c")
 	risk, err := c.nodes["c"].core.PlanFound([]string{"a", "b"})
 	text := strings.Join(risk.Lines, "\n")
-	for _, part := range []string{"from c, lineage 1/0000000000000011, up to index 2", "only a and b held are lost", "If a and b in truth still live",
-		"Only 1 of 3 members are present: the new lineage stays closed to writes until 2 have joined it"} {
+	for _, part := range []string{"epoch 2, from its own log: lineage 1/0000000000000011 up to index 2", "LOST to the cluster: acknowledged writes that only a and b held",
+		"a and b will count as gone", "Make sure first that they are off", "Only 1 of 3 members take part: the new lineage takes no writes until 2 have joined it"} {
 		if err != nil || !strings.Contains(text, part) {
 			t.Errorf("%q is missing in %q, %v", part, text, err)
 		}
@@ -58,7 +58,7 @@ func TestPlanFoundTellsTheRisk(t *testing.T) {
 	}
 	fresh := newCluster(t, 1, "a", "b", "c")
 	risk, err = fresh.nodes["a"].core.PlanFound([]string{"b", "c"})
-	if err != nil || !strings.Contains(risk.Lines[0], "A new, empty cluster") {
+	if err != nil || !strings.Contains(risk.Lines[0], "a founds a NEW, EMPTY cluster") {
 		t.Errorf("%v, %v", risk, err)
 	}
 }
@@ -105,7 +105,7 @@ func TestDiscard(t *testing.T) {
 	c.tick(testRetryTicks)
 	n := c.nodes["c"]
 	risk, err := n.core.PlanDiscard(n.store.id)
-	c.must(err == nil && strings.Contains(risk.Lines[0], "Acknowledged writes that only it holds are lost"), "%v, %v", risk, err)
+	c.must(err == nil && strings.Contains(risk.Lines[1], "LOST to the cluster: acknowledged writes that only this store holds"), "%v, %v", risk, err)
 	c.must(n.core.Discard(n.store.id) == nil, "discard")
 	n.gaveUp = true
 	c.must(c.settleDown() == "", "not formed: %s", c.judge.formed())

@@ -99,9 +99,8 @@ func (c *Core) judge(m *Message) (Refusal, string) {
 	case !c.off.leaveTest && !c.mayLeaveForFounder(m):
 		reason := fmt.Sprintf("its store %s holds lineage %s to index %d, which the log of %s, lineage %s to index %d, does not contain",
 			c.local.Store, c.local.Lineage, c.local.LastIndex, m.Status.Member, m.Status.Lineage, m.Status.LastIndex)
-		c.alarm("leave/"+m.Status.Member, fmt.Sprintf(
-			"%s asks to found a new lineage without what this node holds: %s; keep it and discard the store of %s, or run `holdfast discard %s` here to give up what only this node holds",
-			m.Status.Member, reason, m.Status.Member, c.local.Store))
+		c.alarm("leave/"+m.Status.Member, fmt.Sprintf("%s asks to found a new lineage without what %s holds: %s", m.Status.Member, c.options.Self, reason),
+			c.eitherStore(m.Status.Voter(), c.local.Voter()))
 		return RefusedLeave, reason
 	}
 	return 0, ""

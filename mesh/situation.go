@@ -3,40 +3,113 @@ package mesh
 import (
 	"fmt"
 	"slices"
-	"strings"
-
-	"holdfast/protocol"
 )
 
 // situation says where this node stands, why, and what would let it go on.
 // Nothing waits silently: whatever keeps a node from taking part has a sentence.
 func (c *Core) situation() (state State, reason, remedy string) {
-	if len(c.alarms) > 0 {
-		if text := c.ownAlarm(); text != "" {
-			return StateAlarmed, text, ""
-		}
+	if a := c.ownAlarm(); a != nil {
+		return StateAlarmed, a.text, a.remedy
 	}
-	switch _, listed := c.local.Configuration.Store(c.options.Self); {
+	state, reason, remedy = c.standing()
+	if c.local.Hindrance != "" { // without its disk nothing else that it waits for helps
+		reason, remedy = c.local.Hindrance, ""
+	}
+	return state, reason, remedy
+}
+
+// standing is the situation as far as the protocols go.
+func (c *Core) standing() (State, string, string) {
+	switch leader := c.leader(); {
 	case c.attempt != nil:
-		a := c.attempt
-		return StateFounding, fmt.Sprintf("asks to found epoch %d, waits for %s", a.Epoch, list(a.unanswered())), ""
+		return StateFounding, c.attempt.progress(), ""
 	case c.stage != nil:
-		return StateJoining, fmt.Sprintf("copies lineage %s from %s, %d of %d bytes so far", c.stage.Lineage, c.stage.From, c.stage.copied, c.stage.total), ""
+		return StateJoining, c.stage.progress(), ""
 	case c.local.Blank() || c.local.Frozen():
 		return c.withoutVoice()
-	case c.leader() == "":
+	case leader == "":
 		return c.withoutLeader()
 	case c.local.Configuration.Contains(c.local.Voter()):
-		if voters := len(c.local.Configuration.Voters); voters < c.options.majority() && c.local.Leader {
-			return StateVoter, fmt.Sprintf("lineage %s is closed to writes: %d of %d members vote in it, %d are needed",
-				c.local.Lineage, voters, len(c.options.Members), c.options.majority()), c.startMissing()
-		}
-		return StateVoter, "", ""
-	case listed:
-		return StateLearner, fmt.Sprintf("holds lineage %s, waits for %s to replace its old store", c.local.Lineage, c.leader()), ""
+		reason, remedy := c.hampered(leader)
+		return StateVoter, reason, remedy
 	default:
-		return StateLearner, fmt.Sprintf("holds lineage %s, waits for %s to add it", c.local.Lineage, c.leader()), ""
+		return StateLearner, c.notListed(leader), ""
 	}
+}
+
+// progress says how far an attempt is.
+func (a *attempt) progress() string {
+	step := map[phase]string{confirming: "1 of 3, all confirm", promising: "2 of 3, its own promise", granting: "3 of 3, all grant"}[a.phase]
+	text := fmt.Sprintf("asks to found a new lineage, epoch %d, step %s", a.Epoch, step)
+	if waits := a.unanswered(); len(waits) > 0 && a.phase != promising {
+		return text + "; waits for " + list(waits)
+	}
+	return text + "; waits for its own disk"
+}
+
+// progress says how far a copy is.
+func (s *stage) progress() string {
+	text := fmt.Sprintf("receives a copy of lineage %s from %s", s.Lineage, s.From)
+	if s.total == 0 {
+		return text
+	}
+	return text + fmt.Sprintf(": %d of %d bytes, %d %%", s.copied, s.total, min(100, 100*s.copied/s.total))
+}
+
+// hampered says what keeps a voter with a leader from serving, or "".
+func (c *Core) hampered(leader string) (reason, remedy string) {
+	if leader != c.options.Self {
+		if p := c.peer(leader); !p.role.Leading {
+			if p.role.Reason == "" {
+				return fmt.Sprintf("%s leads and is not ready", leader), ""
+			}
+			return fmt.Sprintf("waits with its leader; %s says: %s", leader, p.role.Reason), p.role.Remedy
+		}
+	} else if !c.local.Ready {
+		return fmt.Sprintf("leads in term %d and is not ready: a majority of the voters has to store its first entry, and %s",
+			c.local.Term, list(c.laggards())), c.startMissing()
+	}
+	if voters := len(c.local.Configuration.Voters); voters < c.options.majority() {
+		return fmt.Sprintf("lineage %s is closed to writes: %d of %d members vote in it, %d are needed",
+			c.local.Lineage, voters, len(c.options.Members), c.options.majority()), c.startMissing()
+	}
+	return "", ""
+}
+
+// laggards lists the other voters and why each has not stored what a leader
+// waits for.
+func (c *Core) laggards() []string {
+	var words []string
+	for _, v := range c.local.Configuration.Voters {
+		p := c.peer(v.Name)
+		if p == nil {
+			continue
+		}
+		why := "has not answered yet"
+		switch f, _ := c.local.follower(v); {
+		case !p.connected:
+			why = "is missing"
+		case p.status.Store != v.Store:
+			why = "has lost the store that voted"
+		case p.status.Frozen():
+			why = "has promised a founder to take no part"
+		case f.Lagging:
+			why = "needs a copy first"
+		}
+		words = append(words, v.Name+" "+why)
+	}
+	if len(words) == 0 {
+		return []string{"its own disk has not yet"}
+	}
+	return words
+}
+
+// notListed is the situation of a store that holds the lineage and does not vote.
+func (c *Core) notListed(leader string) string {
+	if old, listed := c.local.Configuration.Store(c.options.Self); listed {
+		return fmt.Sprintf("holds lineage %s and waits for %s to replace its old store %s", c.local.Lineage, leader, old)
+	}
+	return fmt.Sprintf("holds lineage %s and waits for %s to add it", c.local.Lineage, leader)
 }
 
 func (o *Options) majority() int { return len(o.Members)/2 + 1 }
@@ -49,7 +122,7 @@ func (c *Core) withoutVoice() (State, string, string) {
 		what = fmt.Sprintf("the store is blank; the one before, of lineage %s, was set aside", c.local.Replaced)
 	}
 	if !c.local.Blank() {
-		what = fmt.Sprintf("the store promised epoch %d to a founder and takes no part in its older lineage %s", c.promise().Epoch, c.local.Lineage)
+		what = fmt.Sprintf("the store promised a founder of epoch %d to take no part in its lineage %s", c.promise().Epoch, c.local.Lineage)
 	}
 	for _, p := range c.peers {
 		if p.connected && p.offer != nil {
@@ -57,6 +130,11 @@ func (c *Core) withoutVoice() (State, string, string) {
 				return StateWaiting, fmt.Sprintf("%s; %s leads lineage %s: %s", what, p.name, p.offer.leader.Lineage, v.why), ""
 			}
 			return StateWaiting, fmt.Sprintf("%s; a copy from %s comes next", what, p.name), ""
+		}
+	}
+	for _, p := range c.peers {
+		if p.connected && p.role.Leading {
+			return StateWaiting, fmt.Sprintf("%s; %s leads and will offer a copy", what, p.name), ""
 		}
 	}
 	state, reason, remedy := c.withoutLeader()
@@ -69,51 +147,61 @@ func (c *Core) withoutLeader() (State, string, string) {
 	now := c.prospect(nil)
 	switch {
 	case now.winner != nil:
-		return StateWaiting, fmt.Sprintf("no leader yet; %s can be elected in lineage %s", now.winner.Member, now.winner.Lineage), ""
+		return StateWaiting, fmt.Sprintf("no leader; %s can be elected in lineage %s", now.winner.Member, now.winner.Lineage),
+			"that takes a second or two; if it lasts, see that the members reach each other's mesh addresses"
 	case len(now.missing) > 0:
-		return StateWaiting, "no leader, and no status from " + list(c.describeMissing(now.missing)), c.startMissing()
+		return StateWaiting, c.voices() + "missing: " + list(c.describeMissing(now.missing)), c.startMissing()
 	case now.lost && !c.options.Continue:
-		lost := c.lostVoters(&now)
-		return StateWaiting, fmt.Sprintf("a majority of the cluster's memory is lost (%s), and when_majority_lost is \"wait\"", list(lost)),
-			fmt.Sprintf("bring the lost stores back, or run `holdfast found --without %s` on %s to go on with what it holds", c.nameable(lost, now.best), now.best.Member)
+		return StateWaiting, fmt.Sprintf("the memory of a majority is lost (%s), and when_majority_lost = \"wait\" leaves the next step to you", list(c.lostVoters(&now))),
+			fmt.Sprintf("bring the lost stores back, or run %s %s", foundCommand(nil, now.best.Member), outcome(now.best))
 	case now.best.Member != c.options.Self:
-		return StateWaiting, fmt.Sprintf("nobody can be elected; %s is the best survivor and has to found a new lineage", now.best.Member), ""
+		return StateWaiting, fmt.Sprintf("nobody can be elected; %s has the best memory and has to found a new lineage", now.best.Member), ""
 	case c.obstacle != "":
-		return StateWaiting, fmt.Sprintf("this node has to found a new lineage and will try again; the last attempt ended because %s", c.obstacle), ""
+		return StateWaiting, "this node has to found a new lineage and will try again; the last attempt ended because " + c.obstacle, ""
 	}
 	return StateWaiting, "this node is about to found a new lineage", ""
 }
 
-// describeMissing adds to each name how long it is missing.
+// voices says how many votes there are, or that this is the first start.
+func (c *Core) voices() string {
+	first := true
+	for _, s := range c.knownStores() {
+		first = first && s.Blank() && s.Replaced.Blank()
+	}
+	switch configuration := c.local.Configuration; {
+	case first:
+		return "nobody leads, and a first start needs every member once; "
+	case c.local.Blank() || c.local.Frozen():
+		return "nobody leads; "
+	default:
+		here := 0
+		for _, v := range configuration.Voters {
+			p := c.peer(v.Name)
+			if v == c.local.Voter() || p != nil && p.connected && p.status.Voter() == v && c.holds(p) {
+				here++
+			}
+		}
+		return fmt.Sprintf("no leader: %d of %d voters are here, %d are needed; ", here, len(configuration.Voters), configuration.Majority())
+	}
+}
+
+// describeMissing adds to each name since when it is missing.
 func (c *Core) describeMissing(names []string) []string {
 	words := make([]string, len(names))
 	for i, name := range names {
-		words[i] = name + " (never seen)"
-		if c.peer(name).seen {
-			words[i] = name + " (connection lost)"
+		p := c.peer(name)
+		what := "never seen since this start"
+		if p.seen {
+			what = "connection lost"
 		}
+		words[i] = fmt.Sprintf("%s (%s, %s)", name, what, c.seconds(c.now-p.lostAt))
 	}
 	return words
 }
 
-// startMissing says which members to start, and what an operator can do when
-// they will not return.
-func (c *Core) startMissing() string {
-	var names []string
-	for _, p := range c.peers {
-		if !p.connected {
-			names = append(names, p.name)
-		}
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	survivors := c.prospect(names)
-	advice := fmt.Sprintf("start %s and see that the mesh addresses can be reached", list(names))
-	if survivors.winner != nil || len(survivors.view) == 0 {
-		return advice
-	}
-	return advice + fmt.Sprintf("; or, only if their memory will not return, run `holdfast found --without %s` on %s", strings.Join(names, ","), survivors.best.Member)
+// seconds says a number of ticks in words.
+func (c *Core) seconds(ticks uint64) string {
+	return fmt.Sprintf("%d s", ticks/uint64(c.options.SecondTicks))
 }
 
 // lostVoters lists the members whose memory of the best survivor's lineage is
@@ -133,15 +221,6 @@ func (c *Core) lostVoters(p *prospect) []string {
 	return names
 }
 
-// nameable is the operator's list: those who are lost, save the founder.
-func (c *Core) nameable(lost []string, founder *Status) string {
-	named := slices.DeleteFunc(slices.Clone(lost), func(name string) bool { return name == founder.Member })
-	if len(named) == 0 {
-		return `""`
-	}
-	return strings.Join(named, ",")
-}
-
 // report writes, every ReportTicks, what this node waits for, if it does.
 func (c *Core) report() {
 	if c.finished || c.now < c.reportAt {
@@ -154,46 +233,4 @@ func (c *Core) report() {
 	}
 	c.event(Warning, sentence(reason, remedy), "state", state, "store", c.local.Store, "lineage", c.local.Lineage,
 		"epoch", c.local.Epoch, "promise", c.local.Promise.Epoch)
-}
-
-func sentence(reason, remedy string) string {
-	if remedy == "" {
-		return reason
-	}
-	return reason + "; " + remedy
-}
-
-// View is the cluster as this node sees it, for people.
-func (c *Core) View() View {
-	v := View{Self: c.options.Self, Lineage: c.local.Lineage, Epoch: c.local.Epoch, Leader: c.leader()}
-	for _, a := range c.alarms {
-		v.Alarms = append(v.Alarms, a.text)
-	}
-	role := c.role()
-	v.Waiting = sentence(role.Reason, role.Remedy)
-	own := MemberView{Name: c.options.Self, State: role.State, Connected: true, Status: c.local.Status, Reason: role.Reason,
-		Remedy: role.Remedy, Copied: role.Copied, Total: role.Total}
-	v.Members = append(v.Members, own)
-	for _, p := range c.peers {
-		v.Members = append(v.Members, c.viewOf(p))
-	}
-	slices.SortFunc(v.Members, func(a, b MemberView) int { return strings.Compare(a.Name, b.Name) })
-	return v
-}
-
-// viewOf is another member: what it says of itself while it is connected.
-func (c *Core) viewOf(p *peer) MemberView {
-	m := MemberView{Name: p.name, Connected: p.connected, Status: p.status}
-	switch {
-	case !p.seen:
-		m.Reason, m.Remedy = "never seen", "start it and see that its mesh address can be reached"
-	case !p.connected:
-		m.State, m.Reason, m.Remedy = StateGone, "the connection is lost", "start it and see that its mesh address can be reached"
-	default:
-		m.State, m.Reason, m.Remedy, m.Copied, m.Total = p.role.State, p.role.Reason, p.role.Remedy, p.role.Copied, p.role.Total
-		if c.local.Configuration.Contains(protocol.Voter{Name: p.name, Store: p.status.Store}) && c.holds(p) && m.State != StateAlarmed {
-			m.State = StateVoter
-		}
-	}
-	return m
 }

@@ -1,6 +1,12 @@
 package mesh
 
-import "holdfast/protocol"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/protocol"
+)
 
 // State is where a member stands.
 type State uint8
@@ -51,4 +57,44 @@ type MemberView struct {
 	Remedy    string // what would let it go on; "" when nothing is needed
 	// Copied and Total count the bytes of the copy that a joining member stages.
 	Copied, Total uint64
+}
+
+// View is the cluster as this node sees it, for people.
+func (c *Core) View() View {
+	v := View{Self: c.options.Self, Lineage: c.local.Lineage, Epoch: c.local.Epoch, Leader: c.leader()}
+	for _, a := range c.alarms {
+		v.Alarms = append(v.Alarms, sentence(a.text, a.remedy))
+	}
+	role := c.role()
+	v.Waiting = sentence(role.Reason, role.Remedy)
+	own := MemberView{Name: c.options.Self, State: role.State, Connected: true, Status: c.local.Status, Reason: role.Reason,
+		Remedy: role.Remedy, Copied: role.Copied, Total: role.Total}
+	v.Members = append(v.Members, own)
+	for _, p := range c.peers {
+		v.Members = append(v.Members, c.viewOf(p))
+	}
+	slices.SortFunc(v.Members, func(a, b MemberView) int { return strings.Compare(a.Name, b.Name) })
+	return v
+}
+
+// viewOf is another member: what it says of itself while it is connected.
+func (c *Core) viewOf(p *peer) MemberView {
+	m := MemberView{Name: p.name, Connected: p.connected, Status: p.status}
+	const start = "start it and see that its mesh address can be reached"
+	switch {
+	case !p.seen:
+		m.Reason, m.Remedy = fmt.Sprintf("never seen since this node started %s ago", c.seconds(c.now)), start
+	case !p.connected:
+		m.State, m.Reason, m.Remedy = StateGone, fmt.Sprintf("its connection was lost %s ago", c.seconds(c.now-p.lostAt)), start
+	default:
+		m.State, m.Reason, m.Remedy, m.Copied, m.Total = p.role.State, p.role.Reason, p.role.Remedy, p.role.Copied, p.role.Total
+		votes := c.local.Configuration.Contains(p.status.Voter()) && c.holds(p)
+		switch {
+		case votes && (m.State == StateUnknown || m.State == StateLearner): // it has not heard yet
+			m.State, m.Reason = StateVoter, ""
+		case m.State == StateUnknown:
+			m.State, m.Reason = StateWaiting, "connected; has not said yet how it is"
+		}
+	}
+	return m
 }

@@ -4,16 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-
-	"holdfast/protocol"
 )
 
 // monitorTimeout bounds a request to the monitor.
@@ -23,7 +19,7 @@ const monitorTimeout = 10 * time.Second
 const profileTimeout = 2 * time.Minute
 
 // listenMonitor opens the monitor: /healthz, /metrics, /status and, from the
-// same machine only, profiles and the operator's /found and /discard.
+// same machine only, profiles and the operator's commands.
 func (n *Node) listenMonitor() error {
 	listener, err := net.Listen("tcp", n.config.Monitor.Listen)
 	if err != nil {
@@ -35,8 +31,7 @@ func (n *Node) listenMonitor() error {
 	mux.HandleFunc("GET /healthz", n.serveHealth)
 	mux.HandleFunc("GET /status", n.serveStatus)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { set.WritePrometheus(w) })
-	mux.HandleFunc("POST /found", fromThisMachine(n.serveFound))
-	mux.HandleFunc("POST /discard", fromThisMachine(n.serveDiscard))
+	n.serveOperator(mux)
 	mux.HandleFunc("GET /debug/pprof/", fromThisMachine(pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/profile", fromThisMachine(pprof.Profile))
 	n.monitor = &http.Server{Handler: mux, ReadHeaderTimeout: monitorTimeout, ReadTimeout: monitorTimeout, WriteTimeout: profileTimeout}
@@ -86,39 +81,6 @@ func fromThisMachine(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// serveFound is `holdfast found --without`; the confirmation was asked for there.
-func (n *Node) serveFound(w http.ResponseWriter, r *http.Request) {
-	var without []string
-	for _, name := range strings.Split(r.FormValue("without"), ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			without = append(without, name)
-		}
-	}
-	n.serveOperator(w, func() error { return n.member.Found(without) })
-}
-
-// serveDiscard is `holdfast discard`.
-func (n *Node) serveDiscard(w http.ResponseWriter, r *http.Request) {
-	store, err := protocol.ParseStoreID(r.FormValue("store"))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	n.serveOperator(w, func() error { return n.member.Discard(store) })
-}
-
-func (n *Node) serveOperator(w http.ResponseWriter, act func() error) {
-	var err error
-	if callErr := n.call(func() { err = act() }); callErr != nil {
-		err = callErr
-	}
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
-		return
-	}
-	io.WriteString(w, "done\n")
-}
-
 // metrics are read from the last status whenever they are asked for.
 func (n *Node) metrics() *metrics.Set {
 	set := metrics.NewSet()
@@ -147,6 +109,7 @@ func (n *Node) metrics() *metrics.Set {
 	gauge("holdfast_streams", func(s *Status) float64 { return float64(s.Streams) })
 	gauge("holdfast_alarms", func(s *Status) float64 { return float64(len(s.Alarms)) })
 	gauge("holdfast_quarantined_stores", func(s *Status) float64 { return float64(s.QuarantinedStores) })
+	gauge("holdfast_quarantined_bytes", func(s *Status) float64 { return float64(s.quarantinedBytes()) })
 	gauge("holdfast_uptime_seconds", func(s *Status) float64 { return s.UptimeSeconds })
 	return set
 }

@@ -1,98 +1,63 @@
 package node
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
+
+	"holdfast/mesh"
 )
 
-// ErrDeclined: the operator did not confirm.
-var ErrDeclined = errors.New("not confirmed, nothing was done")
+// serveOperator serves `holdfast found` and `holdfast discard` (rule P7), each
+// in two steps: GET says what the command would do and risk, and changes nothing;
+// POST does it. The confirmation in between is asked for where the person is.
+func (n *Node) serveOperator(mux *http.ServeMux) {
+	mux.HandleFunc("GET /found", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
+		n.answerPlan(w, func() (mesh.Risk, error) { return n.member.PlanFound(names(r)) })
+	}))
+	mux.HandleFunc("POST /found", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
+		n.answerCommand(w, func() error { return n.member.Found(names(r)) })
+	}))
+	mux.HandleFunc("GET /discard", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
+		n.answerPlan(w, func() (mesh.Risk, error) { return n.member.PlanDiscard(r.FormValue("store")) })
+	}))
+	mux.HandleFunc("POST /discard", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
+		n.answerCommand(w, func() error { return n.member.Discard(r.FormValue("store")) })
+	}))
+}
 
-// PrintStatus asks a node's monitor for its status and prints it.
-func PrintStatus(w io.Writer, monitor string, asJSON bool) error {
-	status, raw, err := fetchStatus(monitor)
-	if err != nil {
+// names are the members that a request treats as absent.
+func names(r *http.Request) []string {
+	var without []string
+	for _, name := range strings.Split(r.FormValue("without"), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			without = append(without, name)
+		}
+	}
+	return without
+}
+
+func (n *Node) answerPlan(w http.ResponseWriter, plan func() (mesh.Risk, error)) {
+	var risk mesh.Risk
+	n.answer(w, func() (err error) {
+		risk, err = plan()
 		return err
-	}
-	if asJSON {
-		_, err = w.Write(raw)
-		return err
-	}
-	_, err = io.WriteString(w, status.String())
-	return err
+	}, func() string { return strings.Join(risk.Lines, "\n") + "\n" })
 }
 
-func fetchStatus(monitor string) (*Status, []byte, error) {
-	client := http.Client{Timeout: monitorTimeout}
-	response, err := client.Get("http://" + monitor + "/status")
-	if err != nil {
-		return nil, nil, fmt.Errorf("ask the node at %s: %w (is it running, and is that its monitor.listen?)", monitor, err)
-	}
-	defer response.Body.Close()
-	raw, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ask the node at %s: %w", monitor, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("the node at %s answers %s: %s", monitor, response.Status, strings.TrimSpace(string(raw)))
-	}
-	var status Status
-	if err := json.Unmarshal(raw, &status); err != nil {
-		return nil, nil, fmt.Errorf("read the status of the node at %s: %w", monitor, err)
-	}
-	return &status, raw, nil
+func (n *Node) answerCommand(w http.ResponseWriter, act func() error) {
+	n.answer(w, act, func() string { return "done\n" })
 }
 
-// RequestFound asks a node to found without the named members (rule P7), once
-// confirm has agreed to the risk.
-func RequestFound(monitor, without string, confirm func(risk string) bool) error {
-	status, _, err := fetchStatus(monitor)
+// answer runs act on the loop, and says what it says or why not.
+func (n *Node) answer(w http.ResponseWriter, act func() error, says func() string) {
+	var err error
+	if callErr := n.call(func() { err = act() }); callErr != nil {
+		err = callErr
+	}
 	if err != nil {
-		return err
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
 	}
-	risk := fmt.Sprintf("%s, whose log ends at %d, becomes the first voter of a new lineage WITHOUT %s.\n"+
-		"Writes that were acknowledged and that only %s hold are lost to the new lineage. If one of them is alive and cut off,\n"+
-		"it goes on in the old lineage until it meets this one, and then a person has to choose.\n"+
-		"Do this only when they are gone for good, or are blank and off.", status.Name, status.Last, without, without)
-	if without == "" {
-		risk = fmt.Sprintf("%s, whose log ends at %d, becomes the first voter of a new lineage.\n"+
-			"Writes that were acknowledged and that only lost stores held are not in it.", status.Name, status.Last)
-	}
-	if !confirm(risk) {
-		return ErrDeclined
-	}
-	return post(monitor, "/found", url.Values{"without": {without}})
-}
-
-// RequestDiscard asks a node to give up a store (rule P7), once confirm has
-// agreed to the risk.
-func RequestDiscard(monitor, store string, confirm func(risk string) bool) error {
-	risk := fmt.Sprintf("Store %s is given up: what only it holds no longer counts, and its node joins again from the others.\n"+
-		"The file itself stays in the folder quarantine/ and can be read.", store)
-	if !confirm(risk) {
-		return ErrDeclined
-	}
-	return post(monitor, "/discard", url.Values{"store": {store}})
-}
-
-func post(monitor, path string, form url.Values) error {
-	client := http.Client{Timeout: monitorTimeout}
-	response, err := client.PostForm("http://"+monitor+path, form)
-	if err != nil {
-		return fmt.Errorf("ask the node at %s: %w", monitor, err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		return fmt.Errorf("ask the node at %s: %w", monitor, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the node at %s refuses: %s", monitor, strings.TrimSpace(string(answer)))
-	}
-	return nil
+	io.WriteString(w, says())
 }

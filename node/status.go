@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -24,31 +23,50 @@ type Status struct {
 	Applied uint64 `json:"applied"`
 	Last    uint64 `json:"last"`
 	// Serving: clients of this node can use the JetStream API.
-	Serving bool           `json:"serving"`
-	Waiting string         `json:"waiting,omitempty"` // what it waits for while it is not serving
+	Serving bool `json:"serving"`
+	// Waiting is what this node waits for and what would let it go on; "" when
+	// nothing is missing.
+	Waiting string         `json:"waiting,omitempty"`
 	Members []MemberStatus `json:"members"`
-	Alarms  []string       `json:"alarms"`
+	// Alarms need a person; each says which command on which node helps.
+	Alarms []string `json:"alarms"`
 	// StoreBytes is the size of the store's file.
 	StoreBytes int64 `json:"store_bytes"`
 	Streams    int   `json:"streams"`
-	// QuarantinedStores is the number of stores that were set aside.
-	QuarantinedStores int     `json:"quarantined_stores"`
-	UptimeSeconds     float64 `json:"uptime_seconds"`
+	// Quarantine lists the stores that were set aside, oldest first.
+	QuarantinedStores int                 `json:"quarantined_stores"`
+	Quarantine        []QuarantinedStatus `json:"quarantine"`
+	// QuarantineExcess says that more is set aside than the configuration wants,
+	// and what to do; "" otherwise.
+	QuarantineExcess string  `json:"quarantine_excess,omitempty"`
+	UptimeSeconds    float64 `json:"uptime_seconds"`
 }
 
 // MemberStatus is one member as this node sees it.
 type MemberStatus struct {
-	Name    string         `json:"name"`
-	State   string         `json:"state"`
-	Store   string         `json:"store"`
+	Name  string `json:"name"`
+	State string `json:"state"` // see mesh.State
+	Store string `json:"store"`
+	// Reason says why it is in that state, and Remedy what would let it go on.
 	Reason  string         `json:"reason,omitempty"`
+	Remedy  string         `json:"remedy,omitempty"`
 	Joining *JoiningStatus `json:"joining,omitempty"`
 }
 
 // JoiningStatus is how far the copy of a store is that a member receives.
 type JoiningStatus struct {
 	Bytes int64 `json:"bytes"`
-	Total int64 `json:"total"`
+	Total int64 `json:"total"` // estimated
+}
+
+// QuarantinedStatus is one store that was set aside.
+type QuarantinedStatus struct {
+	File    string    `json:"file"`
+	Store   string    `json:"store"`
+	Lineage string    `json:"lineage"`
+	Bytes   int64     `json:"bytes"`
+	Time    time.Time `json:"time"`
+	Reason  string    `json:"reason"`
 }
 
 // publishStatus makes the present state visible to the monitor.
@@ -72,7 +90,8 @@ func (n *Node) status() *Status {
 		Name: n.config.Name, Cluster: n.config.Cluster.Name,
 		Store: identity.Store.String(), Lineage: identity.Lineage.String(), Epoch: local.Epoch,
 		Role: "blank", Applied: m.Machine().Applied(), Alarms: []string{},
-		StoreBytes: m.Store().Size(), Streams: m.Machine().StreamCount(), QuarantinedStores: m.Quarantined(),
+		StoreBytes: m.Store().Size(), Streams: m.Machine().StreamCount(),
+		QuarantinedStores: len(m.Quarantine()), Quarantine: []QuarantinedStatus{}, QuarantineExcess: m.QuarantineExcess(),
 		Serving: m.Serving() && n.reachesAPI(), UptimeSeconds: time.Since(n.started).Seconds(),
 	}
 	if raft, holding := m.Raft(); holding {
@@ -85,7 +104,18 @@ func (n *Node) status() *Status {
 	for _, member := range view.Members {
 		s.Members = append(s.Members, n.memberStatus(&member))
 	}
+	for _, q := range m.Quarantine() {
+		s.Quarantine = append(s.Quarantine, QuarantinedStatus{File: q.Path, Store: q.Store.String(), Lineage: q.Lineage.String(),
+			Bytes: q.Bytes, Time: q.Time, Reason: q.Reason})
+	}
 	return s
+}
+
+func (s *Status) quarantinedBytes() (sum int64) {
+	for i := range s.Quarantine {
+		sum += s.Quarantine[i].Bytes
+	}
+	return sum
 }
 
 // reachesAPI tells whether a client of this node reaches the JetStream API: the
@@ -93,39 +123,11 @@ func (n *Node) status() *Status {
 func (n *Node) reachesAPI() bool { return n.link.Interest(server.JSApiAccountInfo) }
 
 func (n *Node) memberStatus(member *mesh.MemberView) MemberStatus {
-	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Status.Store.String(), Reason: member.Reason}
+	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Status.Store.String(), Reason: member.Reason, Remedy: member.Remedy}
 	if done, total, ok := n.member.Copying(member.Name); ok {
 		s.Joining = &JoiningStatus{Bytes: done, Total: total}
+	} else if member.Total > 0 {
+		s.Joining = &JoiningStatus{Bytes: int64(member.Copied), Total: int64(member.Total)}
 	}
 	return s
-}
-
-// String is the status for people, a few lines.
-func (s *Status) String() string {
-	text := fmt.Sprintf("%s of cluster %s: %s", s.Name, s.Cluster, s.Role)
-	if s.Leader != "" && s.Role != "leader" {
-		text += fmt.Sprintf(", the leader is %s", s.Leader)
-	}
-	if !s.Serving {
-		text += "; NOT SERVING"
-	}
-	text += fmt.Sprintf("\nstore %s, lineage %s, epoch %d, term %d\nlog: last %d, committed %d, applied %d; %d streams, %d bytes on disk\n",
-		s.Store, s.Lineage, s.Epoch, s.Term, s.Last, s.Commit, s.Applied, s.Streams, s.StoreBytes)
-	if s.Waiting != "" {
-		text += "waiting: " + s.Waiting + "\n"
-	}
-	for _, member := range s.Members {
-		text += fmt.Sprintf("  %-12s %-10s store %s", member.Name, member.State, member.Store)
-		if member.Joining != nil && member.Joining.Total > 0 {
-			text += fmt.Sprintf("  %d of %d bytes (%d %%)", member.Joining.Bytes, member.Joining.Total, 100*member.Joining.Bytes/member.Joining.Total)
-		}
-		if member.Reason != "" {
-			text += "  " + member.Reason
-		}
-		text += "\n"
-	}
-	for _, alarm := range s.Alarms {
-		text += "ALARM: " + alarm + "\n"
-	}
-	return text
 }

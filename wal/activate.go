@@ -19,6 +19,10 @@ type Activation struct {
 	Boot      uint64             // of this process; it is not raised
 	Counter   uint64             // the last one that was told for this store ID; the store goes on above it
 	Reason    string             // for the note of the store that is set aside
+	// Contained: the store before is blank, or an older state of the very same
+	// memory, with nothing in it that the copy lacks. It is removed once the copy
+	// is open.
+	Contained bool
 }
 
 // NewStage begins a copy of another node's store beside the current one, which
@@ -44,19 +48,29 @@ func (d *Dir) NewStage() (*Stage, error) {
 }
 
 // Activate makes a finished copy the store and opens it. The store before must
-// be closed; it is set aside. The switch is one rename of the pointer file: a
-// crash leaves either the old store or the copy. An error says which: if Open
-// then returns the store with the identity of the activation, it had happened.
+// be closed; it is set aside, unless it is contained. The switch is one rename
+// of the pointer file: a crash leaves either the old store or the copy. An error
+// says which: if Open then returns the store with the identity of the activation,
+// it had happened.
 func (d *Dir) Activate(stage *Stage, a Activation) (*Store, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.unused(); err != nil {
 		return nil, err
 	}
+	before := d.pointer
 	if err := d.switchTo(stage, &a); err != nil {
 		return nil, fmt.Errorf("activate the copy in %s: %w", d.path, err)
 	}
-	return d.openCurrent(func(*Store) error { return nil })
+	s, err := d.openCurrent(func(*Store) error { return nil })
+	if err == nil && a.Contained && before.current {
+		// What cannot be removed now is set aside when the folder is opened next.
+		if err = d.opt.disk.remove(d.storePath(before.serial)); err != nil {
+			s.Close() // the error is the one that counts
+			return nil, fmt.Errorf("remove the store that the copy in %s replaced: %w", d.path, err)
+		}
+	}
+	return s, err
 }
 
 func (d *Dir) switchTo(stage *Stage, a *Activation) error {
@@ -84,7 +98,7 @@ func (d *Dir) switchTo(stage *Stage, a *Activation) error {
 	if err := d.setPointer(p); err != nil {
 		return err
 	}
-	if !replaces {
+	if !replaces || a.Contained {
 		return nil
 	}
 	_, err := d.moveAside(p.aside)

@@ -386,10 +386,29 @@ func TestStageWithoutRoomSaysSo(t *testing.T) {
 	commit(t, old, founded())
 }
 
+// activationFixture is a store to copy, its copy, and who that becomes.
+func activationFixture(t *testing.T) (from *Store, chunks [][]byte, identity protocol.Identity) {
+	from = source(t)
+	return from, chunksOf(t, from, 1<<20), protocol.Identity{Store: 99, Lineage: lineage}
+}
+
+// received stages a whole copy.
+func received(t *testing.T, d *Dir, chunks [][]byte) *Stage {
+	t.Helper()
+	g := stageIn(t, d)
+	for _, chunk := range chunks {
+		if err := g.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := g.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 func TestActivationCanStopAnywhere(t *testing.T) {
-	from := source(t)
-	chunks := chunksOf(t, from, 1<<20)
-	identity := protocol.Identity{Store: 99, Lineage: lineage}
+	from, chunks, identity := activationFixture(t)
 	everyStop(t,
 		func(path string) {
 			d := openDir(t, path, small)
@@ -399,16 +418,7 @@ func TestActivationCanStopAnywhere(t *testing.T) {
 		},
 		func(d *Dir) error {
 			openStoreIn(t, d).Close()
-			g := stageIn(t, d)
-			for _, chunk := range chunks {
-				if err := g.Write(chunk); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, err := g.Finish(); err != nil {
-				t.Fatal(err)
-			}
-			s, err := d.Activate(g, Activation{Identity: identity, Reason: "joined"})
+			s, err := d.Activate(received(t, d, chunks), Activation{Identity: identity, Reason: "joined"})
 			if err == nil {
 				sameUpTo(t, s, from, 16)
 			}
@@ -432,6 +442,38 @@ func TestActivationCanStopAnywhere(t *testing.T) {
 			sameUpTo(t, s, from, 16)
 			if found, err := surveyFile(aside[0].Path); err != nil || found.head.last != 4 {
 				t.Errorf("after %q: the old store: %v", done, err)
+			}
+		})
+}
+
+// A copy that has all that the store before has takes its place without a trace,
+// or, when it was stopped on the way, with the old file set aside.
+func TestContainedStoreIsRemoved(t *testing.T) {
+	from, chunks, identity := activationFixture(t)
+	everyStop(t,
+		func(path string) {
+			d := openDir(t, path, small)
+			commit(t, openStoreIn(t, d), founded(), &protocol.Write{Entries: batches(2, 3, 1, 3000)})
+			d.abandon()
+		},
+		func(d *Dir) error {
+			openStoreIn(t, d).Close()
+			_, err := d.Activate(received(t, d, chunks), Activation{Identity: identity, Reason: "caught up", Contained: true})
+			return err
+		},
+		func(d *Dir, done []string, finished bool) {
+			s := openStoreIn(t, d)
+			aside, err := d.Quarantined()
+			if err != nil {
+				t.Fatal(err)
+			}
+			switched := slices.Contains(done, "rename current")
+			if switched {
+				sameUpTo(t, s, from, 16)
+			}
+			removed := slices.Contains(done, "remove store-000001.db")
+			if finished != removed || len(aside) > 1 || (len(aside) == 1) != (switched && !removed) {
+				t.Errorf("after %q: finished %v, quarantined %+v", done, finished, aside)
 			}
 		})
 }

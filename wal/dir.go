@@ -27,6 +27,7 @@ const (
 	stageName        = "stage.db"      // a copy that is being received
 	quarantineName   = "quarantine"    // folder of what was set aside
 	storePattern     = "store-%06d.db" // with its serial number
+	storeSuffix      = ".db"
 	temporarySuffix  = ".tmp"
 	noteSuffix       = ".txt"
 	lostAndFoundName = "lost+found" // of the file system, when the folder is a mount point
@@ -310,7 +311,7 @@ func storeSerial(name string) (uint64, bool) {
 	if !ok {
 		return 0, false
 	}
-	if digits, ok = strings.CutSuffix(digits, ".db"); !ok {
+	if digits, ok = strings.CutSuffix(digits, storeSuffix); !ok {
 		return 0, false
 	}
 	serial, err := strconv.ParseUint(digits, 10, 64)

@@ -169,6 +169,46 @@ func TestQuarantinedStoreIsKeptAndRemembered(t *testing.T) {
 	}
 }
 
+// Only a person removes what was set aside, and nothing else in the folder.
+func TestRemoveQuarantined(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path, small)
+	for range 2 {
+		s := openStoreIn(t, d)
+		commit(t, s, founded())
+		s.Close()
+		if _, err := d.Quarantine("no reason"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openStoreIn(t, d)
+	all, err := d.Quarantined()
+	if err != nil || len(all) != 2 || all[0].Bytes == 0 || all[0].Name() != "store-000001" {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if err := d.Remove(&Quarantined{Path: s.Path()}); err == nil {
+		t.Error("the store in use was removed")
+	}
+	if err := d.Remove(&all[0]); err != nil {
+		t.Fatal(err)
+	}
+	left, err := d.Quarantined()
+	if err != nil || len(left) != 1 || left[0] != all[1] {
+		t.Errorf("%+v, %v", left, err)
+	}
+	// The note goes last: what a crash leaves is a note without a file.
+	if err := os.Remove(left[0].Path); err != nil {
+		t.Fatal(err)
+	}
+	if left, err = d.Quarantined(); err != nil || len(left) != 1 || left[0].Bytes != 0 {
+		t.Errorf("%+v, %v", left, err)
+	}
+	if err := d.Remove(&left[0]); err != nil {
+		t.Error(err)
+	}
+	commit(t, s, founded())
+}
+
 func TestMissingStoreFileIsDamage(t *testing.T) {
 	path := t.TempDir()
 	d := openDir(t, path, small)

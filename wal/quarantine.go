@@ -15,11 +15,15 @@ import (
 // person.
 type Quarantined struct {
 	Path    string           // the store's file
+	Bytes   int64            // its length; zero: it is gone, and only the note is left
 	Store   protocol.StoreID // zero: it could not be read
 	Lineage protocol.Lineage // UnknownLineage: it could not be read
 	Reason  string
 	Time    time.Time
 }
+
+// Name is what the file is called, without its suffix; a person names it so.
+func (q *Quarantined) Name() string { return strings.TrimSuffix(filepath.Base(q.Path), storeSuffix) }
 
 // Quarantine sets the current store, which must be closed, aside and returns
 // where it is now. The next Open creates a blank store that knows which lineage
@@ -84,7 +88,7 @@ func (d *Dir) moveAside(n note) (string, error) {
 	if _, err := os.Lstat(to); err == nil {
 		return "", fmt.Errorf("%s exists already; move it out of the way", to)
 	}
-	if err := d.opt.disk.replace(strings.TrimSuffix(to, ".db")+noteSuffix, encodeNote(&n)); err != nil {
+	if err := d.opt.disk.replace(strings.TrimSuffix(to, storeSuffix)+noteSuffix, encodeNote(&n)); err != nil {
 		return "", err
 	}
 	if err := d.opt.disk.rename(from, to); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -109,7 +113,10 @@ func (d *Dir) Quarantined() ([]Quarantined, error) {
 		if !isNote {
 			continue
 		}
-		q := Quarantined{Path: filepath.Join(folder, base+".db"), Lineage: UnknownLineage}
+		q := Quarantined{Path: filepath.Join(folder, base+storeSuffix), Lineage: UnknownLineage}
+		if info, err := os.Stat(q.Path); err == nil {
+			q.Bytes = info.Size()
+		}
 		content, err := readBounded(filepath.Join(folder, entry.Name()))
 		var n note
 		if err == nil {
@@ -123,4 +130,24 @@ func (d *Dir) Quarantined() ([]Quarantined, error) {
 		all = append(all, q)
 	}
 	return all, nil
+}
+
+// Remove deletes a store that was set aside, for good. Only a person may ask for
+// it. After a crash the note may be left, with Bytes zero.
+func (d *Dir) Remove(q *Quarantined) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	folder := filepath.Join(d.path, quarantineName)
+	if d.lock == nil {
+		return fmt.Errorf("remove %s: store folder %s: %w", q.Path, d.path, ErrClosed)
+	}
+	if filepath.Dir(q.Path) != folder {
+		return fmt.Errorf("remove %s: it is not in %s", q.Path, folder)
+	}
+	for _, path := range []string{q.Path, strings.TrimSuffix(q.Path, storeSuffix) + noteSuffix} {
+		if err := d.opt.disk.remove(path); err != nil {
+			return fmt.Errorf("remove %s: %w", path, err)
+		}
+	}
+	return d.opt.disk.syncFolder(folder)
 }

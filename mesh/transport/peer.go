@@ -227,13 +227,13 @@ func (p *peer) settle() {
 			if cause == nil {
 				cause = errReplaced
 			}
-			p.log.Info("mesh: link down", "cause", cause)
+			p.log.Debug("mesh: link down", "cause", cause)
 			p.t.options.Handler.Disconnected(p.name, cause)
 			continue
 		}
 		p.up = up
 		p.live.Store(up.out)
-		p.log.Info("mesh: link up", "incarnation", fmt.Sprintf("%016x", hello.Incarnation), "boot", hello.Boot)
+		p.log.Debug("mesh: link up", "incarnation", fmt.Sprintf("%016x", hello.Incarnation), "boot", hello.Boot)
 		p.mu.Lock()
 		clear(p.told)
 		p.mu.Unlock()

@@ -147,6 +147,10 @@ func TestWrongTypesAreNamed(t *testing.T) {
 		"config.toml:4: cluster.member must be a list of tables ([[cluster.member]]), it is a list",
 		"config.toml:5: store must be a string in quotes, it is a date or time",
 	)
+	expect(t, "[quarantine]\nstores = 0\nmb = \"much\"\n",
+		"config.toml:2: quarantine.stores must be a whole number from 1 to 2147483647, it is a number",
+		"config.toml:3: quarantine.mb must be a whole number from 1 to 2147483647, it is a string",
+	)
 }
 
 func TestPortsOfOneNodeDiffer(t *testing.T) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,9 @@ const (
 	DefaultListen  = "127.0.0.1:4222"
 	DefaultMonitor = "127.0.0.1:8222"
 	DefaultCluster = "holdfast" // with no member list
+
+	DefaultQuarantineStores = 4
+	DefaultQuarantineMB     = 1024
 )
 
 // Values of Cluster.WhenMajorityLost.
@@ -29,6 +33,8 @@ type Config struct {
 	Monitor Monitor `toml:"monitor"`
 	Cluster Cluster `toml:"cluster"`
 
+	Quarantine Quarantine `toml:"quarantine"`
+
 	source source
 }
 
@@ -42,6 +48,13 @@ type NATS struct {
 // Monitor configures the HTTP endpoint for health, metrics and status.
 type Monitor struct {
 	Listen string `toml:"listen"` // host:port; port 0: a free one
+}
+
+// Quarantine bounds what is kept without a word of stores that were set aside.
+// Beyond it the node warns; it removes nothing by itself.
+type Quarantine struct {
+	Stores int `toml:"stores"`
+	MB     int `toml:"mb"` // 1 MB: 2^20 bytes
 }
 
 // Cluster says who belongs together.
@@ -146,6 +159,8 @@ func (c *Config) complete() {
 	fill(&c.Store, defaultStore())
 	fill(&c.NATS.Listen, DefaultListen)
 	fill(&c.Monitor.Listen, DefaultMonitor)
+	c.Quarantine.Stores = cmp.Or(c.Quarantine.Stores, DefaultQuarantineStores)
+	c.Quarantine.MB = cmp.Or(c.Quarantine.MB, DefaultQuarantineMB)
 	if len(c.Cluster.Members) == 0 {
 		fill(&c.Name, DefaultName)
 		fill(&c.Cluster.Name, DefaultCluster)

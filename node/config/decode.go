@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -77,6 +78,12 @@ func (d *decoder) value(path string, value any, target reflect.Value) {
 			return
 		}
 		d.complain(path, "%s must be a string in quotes, it is %s", path, typeName(value))
+	case reflect.Int:
+		if number, ok := value.(int64); ok && number > 0 && number <= math.MaxInt32 {
+			target.SetInt(number)
+			return
+		}
+		d.complain(path, "%s must be a whole number from 1 to %d, it is %s", path, math.MaxInt32, typeName(value))
 	default:
 		panic("config: no TOML value is made for " + target.Type().String())
 	}

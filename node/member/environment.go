@@ -70,6 +70,10 @@ type Options struct {
 	// CopyChunkBytes is the size of the pieces in which a store is copied to
 	// another member. Zero: 512 KiB.
 	CopyChunkBytes int
+	// QuarantineStores and QuarantineBytes are how much may be set aside without
+	// a word. Zero: 4, 1 GiB.
+	QuarantineStores int
+	QuarantineBytes  int64
 	// TailBytes bounds the entries that are kept in memory after they were
 	// applied. Zero: 32 MiB.
 	TailBytes int
@@ -84,6 +88,12 @@ func (o *Options) complete() {
 	}
 	if o.CopyChunkBytes == 0 {
 		o.CopyChunkBytes = 512 << 10
+	}
+	if o.QuarantineStores == 0 {
+		o.QuarantineStores = 4
+	}
+	if o.QuarantineBytes == 0 {
+		o.QuarantineBytes = 1 << 30
 	}
 	if o.TailBytes == 0 {
 		o.TailBytes = 32 << 20

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"time"
 
 	"holdfast/mesh"
 	"holdfast/node/jetstream"
@@ -20,8 +21,11 @@ const (
 	electionTicks  = 25 // 500 ms, randomized up to twice that
 	heartbeatTicks = 5  // 100 ms
 	retryTicks     = 10
-	reportTicks    = 500 // 10 s
+	reportTicks    = 500  // 10 s
+	adviseTicks    = 1500 // 30 s
 )
+
+const secondTicks = int(time.Second / TickInterval)
 
 // Bounds of the replication pipeline, in bytes.
 const (
@@ -61,6 +65,7 @@ type life struct {
 	departing   bool   // a planned stop has begun
 
 	handover handover
+	disk     disk
 
 	checkpoints checkpoints
 	exporters   []*exporter
@@ -125,7 +130,7 @@ func (l *life) open() (err error) {
 		},
 		Log:           l.store,
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
-		RetryTicks: retryTicks, ReportTicks: reportTicks,
+		RetryTicks: retryTicks, ReportTicks: reportTicks, AdviseTicks: adviseTicks, SecondTicks: secondTicks,
 		MaxAppendBytes: maxAppendBytes, MaxInflightBytes: maxInflightBytes, MaxReleaseBytes: maxReleaseBytes,
 		Random: o.random(),
 	})
@@ -196,6 +201,7 @@ func (l *life) written(id uint64, err error) {
 		l.storeFailed(err)
 		return
 	}
+	l.disk.moved = l.now
 	l.replica.Written(id)
 	l.checkpoints.written(id, l.replica.Forget)
 }
@@ -209,7 +215,7 @@ func (l *life) linked(name string, encoded []byte) {
 		l.logger.Warn("link not used: its hello cannot be read", "member", name, "cause", err)
 		return
 	}
-	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage)
+	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage, "epoch", status.Epoch, "boot", status.Boot)
 	l.replica.Linked(name, status)
 	l.environment.Send(name, frameClock, l.clock.report().encode())
 }
@@ -256,6 +262,7 @@ func (l *life) frame(from string, kind byte, body []byte) {
 func (l *life) tick() {
 	l.now++
 	l.keepTime()
+	l.replica.Hinder(l.hindrance())
 	l.replica.Tick()
 	l.door.Tick(l.Now())
 	l.checkReads("")

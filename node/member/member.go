@@ -16,11 +16,11 @@ import (
 // Member is one member of the cluster. See the package's documentation for who
 // calls what.
 type Member struct {
-	options Options
-	clock   *clock
-	life    *life
-	// quarantined counts the stores that are set aside in the folder.
-	quarantined int
+	options    Options
+	clock      *clock
+	life       *life
+	quarantine quarantine
+	ticks      uint64 // since Open
 	// failed is why there is no further life.
 	failed error
 }
@@ -46,7 +46,7 @@ func (m *Member) openLife() error {
 	l, err := m.startLife()
 	var damage *wal.DamageError
 	if errors.As(err, &damage) {
-		if err := m.quarantine(err.Error()); err != nil {
+		if err := m.setAside(err.Error()); err != nil {
 			return err
 		}
 		l, err = m.startLife()
@@ -55,18 +55,22 @@ func (m *Member) openLife() error {
 		return err
 	}
 	m.life = l
-	if aside, err := m.options.Dir.Quarantined(); err == nil {
-		m.quarantined = len(aside)
-	}
+	m.quarantine.look(m)
 	return nil
 }
 
-func (m *Member) quarantine(reason string) error {
+// setAside puts the store, which is closed, into the quarantine.
+func (m *Member) setAside(reason string) error {
 	path, err := m.options.Dir.Quarantine(reason)
 	if err != nil {
 		return fmt.Errorf("set the damaged store aside: %w", err)
 	}
-	m.options.Logger.Error("store set aside: it cannot be trusted; this node goes on without its memory and joins again", "reason", reason, "kept_as", path)
+	var who wal.Quarantined
+	if all, err := m.options.Dir.Quarantined(); err == nil && len(all) > 0 {
+		who = all[len(all)-1]
+	}
+	m.options.Logger.Error("store set aside: it cannot be trusted; this node goes on without its memory and joins again",
+		"member", m.options.Name, "store", who.Store, "lineage", who.Lineage, "reason", reason, "kept_as", path)
 	return nil
 }
 
@@ -92,6 +96,8 @@ func (m *Member) Handle(message *jetstream.Message) {
 
 // Tick is the passing of one TickInterval.
 func (m *Member) Tick() {
+	m.ticks++
+	m.grumble()
 	if m.life.ended == living {
 		m.life.tick()
 	}
@@ -158,7 +164,7 @@ func (m *Member) nextLife() error {
 			return err
 		}
 	case setAside:
-		if err := m.quarantine(old.cause.Error()); err != nil {
+		if err := m.setAside(old.cause.Error()); err != nil {
 			return err
 		}
 	}
@@ -167,7 +173,7 @@ func (m *Member) nextLife() error {
 
 // activate makes the staged copy of the life that ended the current store.
 func (m *Member) activate(old *life, meta *wal.Meta) error {
-	activation := wal.Activation{Identity: old.activation.Identity, Reason: old.activation.Reason}
+	activation := wal.Activation{Identity: old.activation.Identity, Reason: old.activation.Reason, Contained: old.activation.Contained}
 	if old.activation.Keep {
 		activation.HardState, activation.Promise, activation.Granted, activation.Boot = meta.HardState, meta.Promise, meta.Granted, meta.Boot
 		// What it knew to be released may lie beyond what the copy has applied.
@@ -182,12 +188,6 @@ func (m *Member) activate(old *life, meta *wal.Meta) error {
 		"lineage", activation.Identity.Lineage, "last", store.Last(), "replaced", meta.Identity.Store)
 	return store.Close()
 }
-
-// Found is the operator's `found --without` (rule P7).
-func (m *Member) Found(without []string) error { return m.life.replica.Found(without) }
-
-// Discard is the operator's `discard` of the current store (rule P7).
-func (m *Member) Discard(store protocol.StoreID) error { return m.life.replica.Discard(store) }
 
 // Identity is that of the current store.
 func (m *Member) Identity() protocol.Identity { return m.life.identity }
@@ -206,9 +206,6 @@ func (m *Member) Machine() *machine.Machine { return m.life.machine }
 
 // Store is the current store; it is only to be read.
 func (m *Member) Store() *wal.Store { return m.life.store }
-
-// Quarantined is how many stores are set aside in the folder.
-func (m *Member) Quarantined() int { return m.quarantined }
 
 // Serving reports whether a client of this node reaches a leader that serves.
 func (m *Member) Serving() bool {

@@ -39,12 +39,13 @@ type Options struct {
 	// ElectionTicks and HeartbeatTicks are in calls of Tick.
 	ElectionTicks, HeartbeatTicks int
 	// RetryTicks is the least pause between attempts to found or to join, and
-	// ReportTicks that between reports of what a stuck node waits for.
-	RetryTicks, ReportTicks int
-	MaxAppendBytes          int
-	MaxInflightBytes        int
-	MaxReleaseBytes         int
-	Random                  *rand.Rand
+	// ReportTicks that between reports of what a stuck node waits for. See
+	// mesh.Options for AdviseTicks and SecondTicks.
+	RetryTicks, ReportTicks, AdviseTicks, SecondTicks int
+	MaxAppendBytes                                    int
+	MaxInflightBytes                                  int
+	MaxReleaseBytes                                   int
+	Random                                            *rand.Rand
 }
 
 // counterBits is how many changes of a status one process may count (a million
@@ -108,6 +109,8 @@ func New(options Options) (*Replica, error) {
 		Continue:    options.Continue,
 		RetryTicks:  options.RetryTicks,
 		ReportTicks: options.ReportTicks,
+		AdviseTicks: options.AdviseTicks,
+		SecondTicks: options.SecondTicks,
 		Random:      options.Random,
 	}, r.local)
 	return r, nil
@@ -299,6 +302,15 @@ func (r *Replica) Found(without []string) error {
 func (r *Replica) Discard(store protocol.StoreID) error {
 	r.syncLocal()
 	return r.mesh.Discard(store)
+}
+
+// Hinder says what beside the protocols keeps the node from serving, and what
+// helps; "" when nothing does. It is for people.
+func (r *Replica) Hinder(hindrance string) {
+	if r.local.Hindrance != hindrance {
+		r.local.Hindrance = hindrance
+		r.syncLocal()
+	}
 }
 
 // View is the membership as this node sees it.

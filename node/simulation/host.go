@@ -269,6 +269,9 @@ func (p *process) release() {
 	if p.member != nil {
 		p.host.left = p.member.Store()
 		p.host.left.Close() // the process is gone, nobody takes note of an error
+		if _, err := os.Stat(p.host.left.Path()); err != nil {
+			p.host.left = nil // it was set aside a moment ago
+		}
 	}
 	if p.opened != nil {
 		p.opened.Close()

@@ -67,7 +67,7 @@ func (w *world) attend(p *process) {
 		}
 		p.host.note("operator discards the store: %s", m.Remedy)
 		p.put(mailCall, func() {
-			if err := p.member.Discard(p.member.Identity().Store); err != nil {
+			if err := p.member.Discard(p.member.Identity().Store.String()); err != nil {
 				p.host.note("discard refused: %v", err)
 			}
 		})
