@@ -16,7 +16,8 @@ const (
 )
 
 // The columns of a block. The first five have a number per message, the others
-// one per run; a run is the messages of one log entry.
+// one per run; a run is consecutive messages of one log entry. A mirror's
+// messages have times of their own, so each of them is a run.
 const (
 	columnOffset  = iota // of the command in the entry's data
 	columnContent        // bytes of header and payload, see record.content
@@ -24,14 +25,14 @@ const (
 	columnSlot           // of the command in the entry
 	columnRun            // which run the message belongs to
 	columnEntry          // log index of the run
-	columnStamp          // stamp of the run's entry
+	columnStamp          // stamp of the run's entry, or what a mirror has in its place
 	blockColumns
 )
 
 // record is what the index knows of one message.
 type record struct {
 	entry  uint64 // log index
-	stamp  int64  // of the entry; the message's own is stamp plus slot
+	stamp  int64  // of the entry, or of the origin; the message's own is stamp plus slot
 	offset uint32
 	// content is the length of the payload plus, when there is a header, its
 	// length and that of its length field, times two; the lowest bit says
@@ -85,7 +86,7 @@ func (b *block) isAlive(i int) bool { return b.alive[i>>6]&(1<<(i&63)) != 0 }
 // add appends a message; a block that is not open or full must not be added to.
 func (b *block) add(r *record) {
 	o := b.rows
-	if n := len(o.entry); n == 0 || o.entry[n-1] != r.entry {
+	if n := len(o.entry); n == 0 || o.entry[n-1] != r.entry || o.stamp[n-1] != r.stamp {
 		o.entry = append(o.entry, r.entry)
 		o.stamp = append(o.stamp, r.stamp)
 	}
@@ -311,7 +312,7 @@ func (b *block) reopen(rows *openRows) {
 	rows.reset()
 	for i := range b.count {
 		r := b.at(i)
-		if n := len(rows.entry); n == 0 || rows.entry[n-1] != r.entry {
+		if n := len(rows.entry); n == 0 || rows.entry[n-1] != r.entry || rows.stamp[n-1] != r.stamp {
 			rows.entry = append(rows.entry, r.entry)
 			rows.stamp = append(rows.stamp, r.stamp)
 		}

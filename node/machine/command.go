@@ -67,6 +67,8 @@ const (
 	opAcks           opcode = 11 // incarnation, acks
 	opPauseConsumer  opcode = 12 // incarnation, JSApiConsumerPauseRequest
 	opResetConsumer  opcode = 13 // incarnation, sequence
+	opOrigin         opcode = 40 // incarnation, source, previous, sequence, stamp, identity, pending; of the next command
+	opSkipTo         opcode = 41 // incarnation, sequence
 )
 
 // Message is a stored message, as the log has it. The slices alias the bytes

@@ -30,6 +30,8 @@ func fuzzBatch() []byte {
 	b.Acks(consumer, []Ack{{Kind: AckReturn, StreamSeq: 2, ConsumerSeq: 2, Deliveries: 1}})
 	b.PauseConsumer(consumer, time.Unix(1_800_000_000, 0))
 	b.ResetConsumer(consumer, 3)
+	b.SkipTo(stream, 9)
+	b.StoreFrom(stream, &Origin{Source: "O > >", Seq: 3, Stamp: epoch, Identity: "i"}, []byte("a.1"), nil, []byte("x"))
 	b.DeleteConsumer(consumer)
 	b.DeleteStream(stream)
 	return bytes.Clone(b.Bytes())
@@ -70,7 +72,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{})
 	var incomplete Batch // a configuration that decodes but cannot be encoded
 	incomplete.Reset(epoch)
-	incomplete.add(opCreateStream, []byte(`{"name":"B"}`))
+	incomplete.add(opCreateStream, append(appendText(nil, ""), `{"name":"B"}`...))
 	f.Add(bytes.Clone(incomplete.Bytes()))
 	f.Add([]byte{batchVersion, 0, 0, 0, 0, 0, 0, 0, 0, byte(opPublish), 1, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {

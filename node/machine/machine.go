@@ -34,6 +34,8 @@ type Machine struct {
 	changes   changes
 	blockSize int
 
+	pending pendingOrigin // what an origin command says of the next one
+
 	// Of the entry being applied.
 	now   int64 // its stamp
 	index uint64
@@ -86,6 +88,7 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 	}
 	m.index, m.now, m.slot, m.out = index, max(stamp, m.stamp), -1, out
 	out.reset(index, m.now)
+	m.pending.set = false
 	m.expire()
 
 	r := protocol.Reader{Rest: data[batchHeaderSize:]}
@@ -115,6 +118,10 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 }
 
 func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
+	if m.pending.set { // it belongs to a message
+		body.Fail()
+		return
+	}
 	switch op {
 	case opCreateStream:
 		if account := m.namedAccount(body); account != nil {
@@ -155,6 +162,12 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		}
 	case opAcks:
 		m.acks(body, result)
+	case opOrigin:
+		m.origin(body, result)
+	case opSkipTo:
+		if s, seq := m.namedStream(body, result), body.Uvarint(); s != nil && !body.Failed() {
+			s.skipMirror(seq, result)
+		}
 	case opPauseConsumer:
 		c, request := m.namedConsumer(body, result), rest(body)
 		if c != nil {

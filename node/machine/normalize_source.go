@@ -2,7 +2,6 @@ package machine
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -68,7 +67,7 @@ func checkSources(c *server.StreamConfig) *server.ApiError {
 		if source == nil || !validAssetName(source.Name) {
 			return server.NewJSSourceInvalidStreamNameError()
 		}
-		if name := sourceIdentity(source); seen[name] {
+		if name := SourceName(source); seen[name] {
 			return server.NewJSSourceDuplicateDetectedError()
 		} else {
 			seen[name] = true
@@ -127,24 +126,6 @@ func validSourceConsumer(source *server.StreamSource) bool {
 	return validAssetName(consumer.Name) &&
 		isLiteral(consumer.DeliverSubject) && server.IsValidSubject(consumer.DeliverSubject) &&
 		source.OptStartSeq == 0 && source.OptStartTime == nil && source.FilterSubject == ""
-}
-
-// sourceIdentity tells two sources of a stream apart.
-func sourceIdentity(source *server.StreamSource) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s", source.Name, externalPrefix(source))
-	if source.Consumer != nil {
-		fmt.Fprintf(&b, " C=%s", source.Consumer.Name)
-	}
-	filter := source.FilterSubject
-	if len(source.SubjectTransforms) == 0 && filter == "" {
-		filter = anyTail
-	}
-	fmt.Fprintf(&b, " %s", filter)
-	for _, t := range source.SubjectTransforms {
-		fmt.Fprintf(&b, " %s>%s", t.Source, t.Destination)
-	}
-	return b.String()
 }
 
 func externalPrefix(source *server.StreamSource) string {

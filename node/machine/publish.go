@@ -21,6 +21,7 @@ func (m *Machine) publish(body *protocol.Reader, op opcode, offset, size uint32,
 	s := m.namedStream(body, result)
 	message := readContent(body, op)
 	if s == nil || body.Failed() {
+		m.pending.set = false
 		return
 	}
 	content := uint32(len(message.Payload)) << 1
@@ -35,6 +36,11 @@ func (m *Machine) publish(body *protocol.Reader, op opcode, offset, size uint32,
 	var h publishHeaders
 	if len(message.Header) > 0 {
 		h.parse(message.Header)
+	}
+	if m.pending.set {
+		m.pending.set = false
+		s.take(&m.pending, &message, &h, &r, result)
+		return
 	}
 	if seq, err := s.admit(&message, &h, content); err != nil {
 		result.Err = err

@@ -89,7 +89,8 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 	switch p.Key[0] {
 	case keyStreamState:
 		s.first, s.last, s.lastStamp, s.stored, s.dedup.next = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint(), r.Uvarint()
-		s.lastID = string(rest(&r))
+		s.lastID = string(r.Bytes(r.Uvarint()))
+		s.restoreOrigins(&r)
 	case keyNames:
 		return s.restoreNames(number, &r)
 	case keyBlock:

@@ -56,6 +56,9 @@ const (
 	EventTerminated EventKind = 10
 	// EventConsumerPaused: the time until which Consumer is paused changed.
 	EventConsumerPaused EventKind = 11
+	// EventMirrorReady: Stream, a mirror, is close enough to its origin's end to
+	// answer direct reads for it from now on.
+	EventMirrorReady EventKind = 20
 )
 
 // Event is something that an entry brought about, besides its results. Stream

@@ -29,6 +29,9 @@ type Stream struct {
 	lastID      string // message ID of the last message, or empty
 	stored      uint64 // messages ever stored; Consumer.count is relative to it
 
+	origins     map[string]*originState // by SourceName; nil for none
+	mirrorReady bool                    // see MirrorReady
+
 	consumers []*Consumer // by incarnation, which is the order of creation
 	byName    map[string]*Consumer
 	watchers  []*Consumer // consumers that look at every new message, see Consumer.watches

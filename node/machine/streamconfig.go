@@ -21,6 +21,10 @@ func (a *Account) createStream(encoded []byte, result *Result) {
 		result.Err = err
 		return
 	}
+	if err := a.CheckOrigins(config, false); err != nil {
+		result.Err = err
+		return
+	}
 	if old := a.streams[config.Name]; old != nil {
 		result.Stream = old
 		keepLevel(&config.Metadata, old.config.Metadata)
@@ -59,6 +63,7 @@ func (a *Account) createStream(encoded []byte, result *Result) {
 
 func (s *Stream) setConfig(config *server.StreamConfig) {
 	s.config, s.encoded = config, encodeJSON(config)
+	s.listOrigins()
 }
 
 func decodeStreamConfig(encoded []byte) (*server.StreamConfig, *server.ApiError) {
@@ -107,6 +112,9 @@ func (a *Account) updateStream(encoded []byte, result *Result) {
 		return
 	}
 	result.Stream = s
+	if result.Err = a.CheckOrigins(config, false); result.Err != nil {
+		return
+	}
 	if result.Err = checkStreamUpdate(s.config, config); result.Err != nil {
 		return
 	}

@@ -84,6 +84,8 @@ func (p *pair) command(name string) {
 		return // created or deleted in this very entry
 	}
 	switch n := p.random.IntN(100); {
+	case n < 40 && (twin.config.Mirror != nil || len(twin.config.Sources) > 0 && n < 20):
+		p.takeRandom(s, twin)
 	case n < 40:
 		p.publishRandom(s, twin)
 	case n < 60:
@@ -125,6 +127,7 @@ func (p *pair) createStream(name string) {
 		if p.random.IntN(4) == 0 {
 			c.FirstSeq = 50
 		}
+		p.randomOrigin(c)
 	})
 	normal := p.normalStream(config)
 	p.batch.CreateStream(normal)
@@ -198,13 +201,7 @@ func (p *pair) publishRandom(s *Stream, twin *twinStream) {
 		list = append(list, key, value)
 	}
 	h, payload := header(list...), fmt.Sprint("p", p.index, ".", p.batch.Slots())
-	size := uint64(len(subject) + len(h) + len(payload))
-	if twin.config.Storage == server.MemoryStorage {
-		size += 16
-	} else if size += 30; len(h) > 0 {
-		size += 4
-	}
-	seq, duplicate, code := twin.publish(&twinMessage{subject, p.slotStamp(), size, payload}, p.now, headers)
+	seq, duplicate, code := twin.publish(&twinMessage{subject, p.slotStamp(), twin.sizeOf(subject, h, payload), payload}, p.now, headers)
 	p.batch.Publish(s.Incarnation(), []byte(subject), h, []byte(payload))
 	p.expect(func(r *Result) {
 		p.t.Helper()
@@ -450,6 +447,7 @@ func (p *pair) compare(step int) {
 		if p.random.IntN(2) == 0 {
 			p.compareLookups(s, twin)
 		}
+		p.compareOrigins(s, twin)
 		if age := int64(twin.config.MaxAge); age > 0 && len(twin.messages) > 0 {
 			due := p.machine.NextExpiry()
 			expect(p.t, "expiry is not missed", due != 0 && due <= twin.messages[twin.first].stamp+age, true)

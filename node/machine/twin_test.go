@@ -34,6 +34,7 @@ type twinStream struct {
 	lastStamp   int64
 	lastID      string
 	ids         map[string]twinID
+	origins     map[string]*twinOrigin
 	consumers   map[string]*twinConsumer
 }
 
@@ -58,7 +59,10 @@ type twinConsumer struct {
 }
 
 func newTwin(config *server.StreamConfig) *twinStream {
-	s := &twinStream{config: config, messages: make(map[uint64]*twinMessage), ids: make(map[string]twinID), consumers: make(map[string]*twinConsumer)}
+	s := &twinStream{
+		config: config, messages: make(map[uint64]*twinMessage), ids: make(map[string]twinID),
+		origins: make(map[string]*twinOrigin), consumers: make(map[string]*twinConsumer),
+	}
 	if config.FirstSeq > 0 {
 		s.first, s.last = config.FirstSeq, config.FirstSeq-1
 	}
@@ -99,6 +103,17 @@ func (s *twinStream) bytes() uint64 {
 		total += m.size
 	}
 	return total
+}
+
+func (s *twinStream) sizeOf(subject string, header []byte, payload string) uint64 {
+	size := uint64(len(subject) + len(header) + len(payload))
+	if s.config.Storage == server.MemoryStorage {
+		return size + 16
+	}
+	if len(header) > 0 {
+		size += 4
+	}
+	return size + 30
 }
 
 func (s *twinStream) names() []string { return slices.Sorted(maps.Keys(s.consumers)) }
