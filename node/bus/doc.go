@@ -25,7 +25,8 @@
 // # Who calls what
 //
 // One goroutine, the owner, calls Subscribe, Yield, Unsubscribe, Publish,
-// Deliver, Fence, Flush and Pending; none of them blocks on the network.
+// Deliver, Fence, Flush, Pending, Watch, Unwatch and Heard; none of them blocks
+// on the network. It flushes now and then even when it has nothing to send.
 // Everything takes effect in the order of these calls, with Flush at the
 // latest. Options.Handler, Refuse, Up and Down are called by a reading
 // goroutine, one at a time, and must not block. The rest may be called by anyone.

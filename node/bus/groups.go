@@ -9,12 +9,12 @@ import (
 )
 
 // groups are the queue groups of other connections, as the server announces
-// them with LS+ and LS-.
+// them with LS+ and LS-, and with them the plain subscribers of exact subjects.
 //
 // A leaf has to name the queue groups that a message is for: the server hands
 // a message from a leaf that names none to plain subscribers only. The reader
 // records the announcements and the owner applies them when it looks a subject
-// up, so that looking up takes no lock.
+// up or flushes, so that looking up takes no lock.
 type groups struct {
 	changed atomic.Bool // changes is not empty
 
@@ -25,23 +25,29 @@ type groups struct {
 	exact    map[string][]string  // subject without wildcards → groups
 	patterns map[string][]pattern // first token → patterns that begin with it
 	members  int                  // pairs of subject and group in both
+
+	listeners listeners
 }
 
-// groupChange is one announcement; an empty subject forgets all of them.
+// groupChange is one announcement; an empty subject forgets all of them. An empty
+// queue is that of a plain subscription.
 type groupChange struct {
 	subject, queue string
 	gone           bool
 }
 
+// maxIdleChanges bounds the memory that is kept for the next announcements.
+const maxIdleChanges = 4096
+
 // pattern is a subject with wildcards, and a group that subscribes to it.
 type pattern struct{ subject, queue string }
 
-// parseGroupChange reads the arguments of an LS+ or LS-. Subscriptions without
-// a queue group have no consequence for the link: not ok.
+// parseGroupChange reads the arguments of an LS+ or LS-. Subscriptions with
+// wildcards and without a queue group have no consequence for the link: not ok.
 func parseGroupChange(args []byte, gone bool) (change groupChange, ok bool) {
 	subject, rest := cutFirst(args)
 	queue, _ := cutFirst(rest) // a weight follows in LS+
-	if len(subject) == 0 || len(queue) == 0 {
+	if len(subject) == 0 || len(queue) == 0 && bytes.ContainsAny(subject, "*>") {
 		return change, false
 	}
 	return groupChange{string(subject), string(queue), gone}, true
@@ -67,9 +73,7 @@ func (g *groups) reset(announced []groupChange) {
 // match appends the names of the groups that a message to subject is for, each
 // followed by a space. A name may occur twice; the server does not mind.
 func (g *groups) match(subject, dst []byte) []byte {
-	if g.changed.Load() {
-		g.apply()
-	}
+	g.refresh()
 	if g.members == 0 {
 		return dst
 	}
@@ -97,6 +101,13 @@ func matchPatterns(patterns []pattern, subject, dst []byte) []byte {
 	return dst
 }
 
+// refresh applies what was announced since the last time.
+func (g *groups) refresh() {
+	if g.changed.Load() {
+		g.apply()
+	}
+}
+
 // apply brings the tables up to date with the announcements.
 func (g *groups) apply() {
 	g.mu.Lock()
@@ -105,14 +116,20 @@ func (g *groups) apply() {
 		switch {
 		case c.subject == "":
 			g.exact, g.patterns, g.members = nil, nil, 0
+			g.listeners.forget()
+		case c.queue == "":
+			g.listeners.note(c.subject, c.gone)
 		case strings.ContainsAny(c.subject, "*>"):
 			g.applyPattern(c)
 		default:
 			g.applyExact(c)
+			g.listeners.touch(listener{c.subject, c.queue})
 		}
 	}
 	clear(g.changes)
-	g.changes = g.changes[:0]
+	if g.changes = g.changes[:0]; cap(g.changes) > maxIdleChanges {
+		g.changes = nil
+	}
 	g.changed.Store(false)
 }
 

@@ -25,6 +25,7 @@ func TestGroupsFollowTheAnnouncements(t *testing.T) {
 	}
 	check("a", "")
 	announce("a", false) // a plain subscription
+	announce("a.>", false)
 	announce("", false)
 	check("a", "")
 	announce("a q 1", false)

@@ -127,6 +127,7 @@ func appendMessage(b, subject, reply, queues, header, payload []byte) []byte {
 // Flush hands everything that was queued to the writer. Owner's goroutine only.
 func (l *Link) Flush() {
 	o := &l.out
+	o.groups.refresh() // announcements must not pile up while nothing is sent
 	if len(o.front) == 0 {
 		return
 	}
