@@ -64,7 +64,9 @@ func (l *Link) Watch(subject, queue string) bool {
 	if g.listeners.watched == nil {
 		g.listeners.watched = map[listener]bool{}
 	}
-	g.listeners.watched[key] = listens
+	if _, known := g.listeners.watched[key]; !known { // who watches already hears of a change
+		g.listeners.watched[key] = listens
+	}
 	return listens
 }
 

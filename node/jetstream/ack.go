@@ -84,7 +84,7 @@ func (d *Door) handleAck(m *Message) {
 		return
 	}
 	c := d.byName[string(a.key)]
-	if c == nil || c.config().AckPolicy == server.AckNone {
+	if c == nil || !c.takesAcks() {
 		d.dropStale(m)
 		d.sendNoResponders(m.Reply, m.Subject)
 		return
@@ -99,8 +99,10 @@ func (d *Door) handleAck(m *Message) {
 	switch kind := m.Payload; {
 	case len(kind) == 0, bytes.Equal(kind, server.AckAck), bytes.Equal(kind, server.AckOK):
 		ack.Kind = machine.AckDone
+		d.sampleAck(c, &a)
 	case bytes.HasPrefix(kind, server.AckNext):
 		ack.Kind = machine.AckDone
+		d.sampleAck(c, &a)
 		d.addAck(c, ack, nil)
 		d.handlePull(c, m.Reply, kind[len(server.AckNext):])
 		return
@@ -120,9 +122,33 @@ func (d *Door) handleAck(m *Message) {
 		return
 	}
 	if ack.Kind == machine.AckNak {
-		d.adviseNak(c, &a)
+		if _, pending := c.machine.Unanswered(a.streamSeq); pending {
+			d.adviseNak(c, &a)
+		}
 	}
 	d.addAck(c, ack, m.Reply)
+}
+
+// takesAcks reports whether deliveries are acknowledged one by one. With flow
+// control for acknowledgement they are not.
+func (c *consumer) takesAcks() bool {
+	policy := c.config().AckPolicy
+	return policy != server.AckNone && policy != server.AckFlowControl
+}
+
+// sampleAck tells how long a message took, if its acknowledgement is among those
+// that are sampled.
+func (d *Door) sampleAck(c *consumer, a *ackSubject) {
+	const always = 100
+	if c.sample <= 0 || c.config().AckPolicy != server.AckExplicit {
+		return
+	}
+	if c.sample < always && d.random.IntN(always) > c.sample {
+		return
+	}
+	if given, pending := c.machine.Unanswered(a.streamSeq); pending {
+		d.adviseAck(c, a, given)
+	}
 }
 
 func (d *Door) dropStale(m *Message) {

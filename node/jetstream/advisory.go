@@ -20,20 +20,15 @@ func (d *Door) advise(e *machine.Event) {
 		d.adviseStream(e.Stream, server.JSAdvisoryStreamDeletedPre, server.DeleteEvent)
 	case machine.EventConsumerCreated:
 		d.adviseConsumer(e.Consumer, server.JSAdvisoryConsumerCreatedPre, server.CreateEvent)
+		if e.Consumer.PausedUntil() > d.node.Now() {
+			d.advisePause(e.Consumer)
+		}
 	case machine.EventConsumerDeleted:
 		d.adviseConsumer(e.Consumer, server.JSAdvisoryConsumerDeletedPre, server.DeleteEvent)
+	case machine.EventConsumerPaused:
+		d.advisePause(e.Consumer)
 	case machine.EventMaxDeliveries:
-		stream, consumer := e.Consumer.Stream().Name(), e.Consumer.Name()
-		d.emit(server.JSAdvisoryConsumerMaxDeliveryExceedPre+"."+stream+"."+consumer, func() any {
-			return server.JSConsumerDeliveryExceededAdvisory{
-				TypedEvent: d.typed(server.JSConsumerDeliveryExceededAdvisoryType),
-				Stream:     stream,
-				Consumer:   consumer,
-				StreamSeq:  e.Seq,
-				Deliveries: e.Deliveries,
-				Domain:     d.options.Domain,
-			}
-		})
+		d.adviseMaxDeliveries(e)
 	}
 }
 
@@ -65,52 +60,19 @@ func (d *Door) adviseStreamLeader(s *machine.Stream) {
 	})
 }
 
-func (d *Door) adviseConsumer(m *machine.Consumer, prefix string, action server.ActionAdvisoryType) {
-	stream := m.Stream().Name()
-	d.emit(prefix+"."+stream+"."+m.Name(), func() any {
-		return server.JSConsumerActionAdvisory{
-			TypedEvent: d.typed(server.JSConsumerActionAdvisoryType),
-			Stream:     stream,
-			Consumer:   m.Name(),
-			Action:     action,
-			Domain:     d.options.Domain,
-		}
-	})
+// accountName is what advisories call the account.
+func (d *Door) accountName() string {
+	if d.options.Account == machine.DefaultAccount {
+		return "$G"
+	}
+	return d.options.Account
 }
 
-// adviseNak tells of a negative acknowledgement.
-func (d *Door) adviseNak(c *consumer, a *ackSubject) {
-	d.emit(server.JSAdvisoryConsumerMsgNakPre+"."+c.key, func() any {
-		return server.JSConsumerDeliveryNakAdvisory{
-			TypedEvent:  d.typed(server.JSConsumerDeliveryNakAdvisoryType),
-			Stream:      c.machine.Stream().Name(),
-			Consumer:    c.machine.Name(),
-			ConsumerSeq: a.consumerSeq,
-			StreamSeq:   a.streamSeq,
-			Deliveries:  a.deliveries,
-			Domain:      d.options.Domain,
-		}
-	})
-}
-
-// adviseTerminated tells of a message that is never to be delivered again.
-func (d *Door) adviseTerminated(c *consumer, a *ackSubject, reason []byte) {
-	d.emit(server.JSAdvisoryConsumerMsgTerminatedPre+"."+c.key, func() any {
-		return server.JSConsumerDeliveryTerminatedAdvisory{
-			TypedEvent:  d.typed(server.JSConsumerDeliveryTerminatedAdvisoryType),
-			Stream:      c.machine.Stream().Name(),
-			Consumer:    c.machine.Name(),
-			ConsumerSeq: a.consumerSeq,
-			StreamSeq:   a.streamSeq,
-			Deliveries:  a.deliveries,
-			Reason:      string(reason),
-			Domain:      d.options.Domain,
-		}
-	})
-}
+// identifierSize is the length of an identifier of the NATS server.
+const identifierSize = 22
 
 func (d *Door) typed(kind string) server.TypedEvent {
-	return server.TypedEvent{Type: kind, ID: d.randomName(22), Time: d.time()}
+	return server.TypedEvent{Type: kind, ID: d.randomName(identifierSize), Time: d.time()}
 }
 
 // emit publishes an advisory if anybody wants it. The bus does not give our own

@@ -160,6 +160,7 @@ func (d *Door) Flush() {
 		return
 	}
 	d.startBarrier()
+	d.bus.Heard(d.hear)
 	d.deliverReady()
 	b := &d.batches
 	for len(b.flying) < d.options.MaxInFlight {

@@ -1,6 +1,8 @@
 package jetstream
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -29,7 +31,9 @@ type consumer struct {
 	replyPrefix []byte
 
 	pulls pullQueue
+	pin   pin
 	push  *push // nil for a pull consumer
+	pace  *pace // nil when it delivers as fast as it can
 
 	// delivering: a Deliver is in a batch. There is at most one, and pull
 	// requests do not expire meanwhile, so that what it hands out is taken.
@@ -39,9 +43,12 @@ type consumer struct {
 	gone       bool  // deleted; whoever still points here leaves it alone
 	place      int   // index in stream.waiting, -1 for none
 	retryAt    int64 // no Deliver before this time
-	giveUpAt   int64 // no giving up before this time
-	misses     int   // guessed deliveries in a row that found nothing
+	// pausedUntil is the time before which nothing is delivered; 0: not paused.
+	pausedUntil int64
+	giveUpAt    int64 // no giving up before this time
+	misses      int   // guessed deliveries in a row that found nothing
 
+	sample   int           // percentage of acks that are told of
 	acks     []machine.Ack // for the next batch
 	replies  []span        // of double acks, in the open batch's arena
 	gathered bool          // is in Door.acked
@@ -78,6 +85,12 @@ func (d *Door) updateConsumer(m *machine.Consumer, now int64) {
 	}
 	c.machine = m
 	d.updatePush(c, now)
+	d.updatePace(c, now)
+	d.updatePause(c, now)
+	c.sample, _ = strconv.Atoi(strings.TrimSuffix(c.config().SampleFrequency, "%")) // checked; empty is 0
+	if c.config().PriorityPolicy != server.PriorityPinnedClient {
+		c.pin = pin{}
+	}
 	c.lastActive = now
 	if threshold := c.threshold(); threshold > 0 {
 		d.wakeAt(c, now+threshold)
@@ -92,6 +105,7 @@ func (d *Door) closeConsumer(m *machine.Consumer) {
 		return
 	}
 	d.releaseQueue(c, statusConsumerDeleted)
+	d.unlisten(c)
 	d.stopWaiting(c)
 	d.forgetDeadline(c)
 	c.gone = true
@@ -108,20 +122,11 @@ func (c *consumer) threshold() int64 {
 	return int64(max(c.config().InactiveThreshold, 0))
 }
 
-// pausedUntil is the time until which nothing is delivered, or 0.
-func (c *consumer) pausedUntil(now int64) int64 {
-	until := c.config().PauseUntil
-	if until == nil || until.IsZero() || until.UnixNano() <= now {
-		return 0
-	}
-	return until.UnixNano()
-}
-
 // full reports that the consumer has as many messages pending as it may.
 func (c *consumer) full() bool {
 	config := c.config()
-	return config.AckPolicy != server.AckNone && config.MaxAckPending > 0 &&
-		c.machine.State().NumAckPending >= config.MaxAckPending
+	_, unacked := c.machine.Backlog()
+	return config.AckPolicy != server.AckNone && config.MaxAckPending > 0 && unacked >= config.MaxAckPending
 }
 
 // schedule asks for the consumer to be looked at before the next flush.
@@ -160,9 +165,11 @@ func (d *Door) consumerDue(c *consumer, now int64) {
 		d.wakeAt(c, now+retryDelay)
 		return
 	}
+	d.pauseDue(c, now)
 	if c.push != nil {
 		d.pushDue(c, now)
 	} else {
+		d.pinDue(c, now)
 		d.expirePulls(c, now, false)
 	}
 	if d.removeUnused(c, now) {

@@ -27,8 +27,7 @@ func (d *Door) deliverReady() {
 
 // advance proposes the next delivery of a consumer, if it has one.
 func (d *Door) advance(c *consumer, now int64) {
-	if until := c.pausedUntil(now); until > 0 {
-		d.wakeAt(c, until)
+	if d.paused(c, now) {
 		d.expirePulls(c, now, true)
 		return
 	}
@@ -45,32 +44,59 @@ func (d *Door) advance(c *consumer, now int64) {
 	}
 	stamp := d.nextStamp(now)
 	if c.machine.Ready(stamp) == 0 {
-		if c.pulls.noWaits > 0 {
-			d.expirePulls(c, now, !c.full())
-		}
-		d.giveUp(c, now)
+		c.pace.caughtUp(c)
+		d.nothingFor(c, now)
 		return
 	}
-	for target := d.firstListening(c); target != nil; target = d.firstListening(c) {
-		if target.bytes == 0 {
-			d.addDeliver(c, nil, min(c.wanted(), maxDeliverMessages), maxDeliverBytes)
+	messages := maxDeliverMessages
+	if c.pace != nil {
+		if messages = d.paced(c, now, stamp); messages == 0 {
+			d.expirePulls(c, now, false)
 			return
 		}
-		if messages, bytes := c.fitting(target, stamp); messages > 0 {
-			d.addDeliver(c, target, messages, bytes)
+	}
+	d.serveNext(c, now, stamp, messages)
+}
+
+// serveNext proposes a delivery of at most so many messages to the requests whose
+// turn it is.
+func (d *Door) serveNext(c *consumer, now, stamp int64, messages int) {
+	for target := d.nextServed(c, stamp); target != nil; target = d.nextServed(c, stamp) {
+		if target.bytes == 0 {
+			d.addDeliver(c, nil, min(c.wanted(target, stamp), messages), maxDeliverBytes)
+			return
+		}
+		if fitting, bytes := d.fitting(c, target, stamp); fitting > 0 {
+			d.addDeliver(c, target, min(fitting, messages), bytes)
 			return
 		}
 		d.sendPullStatus(target.reply, statusTooLarge, target.messages, target.bytes)
 		d.endPull(c, target)
 	}
+	d.nothingFor(c, now)
+}
+
+// nothingFor is for a consumer that has nothing for those who wait: requests that
+// do not wait end, unless it is only that too much is unanswered.
+func (d *Door) nothingFor(c *consumer, now int64) {
+	if c.pulls.noWaits > 0 {
+		d.expirePulls(c, now, !c.full())
+	}
+	d.giveUp(c, now)
 }
 
 // fitting returns how many messages, and how many bytes of subjects, headers
 // and payloads, surely fit into the byte limit of a request, which counts the
 // reply subjects as well. No message: the next one is too large.
-func (c *consumer) fitting(p *pull, stamp int64) (messages, bytes int) {
+func (d *Door) fitting(c *consumer, p *pull, stamp int64) (messages, bytes int) {
 	limit := min(p.bytes, maxDeliverBytes)
 	most := min(max(p.messages, 1), maxDeliverMessages)
+	if policy := c.config().PriorityPolicy; policy == server.PriorityOverflow {
+		most = 1 // the next one may not be for it any more
+	}
+	if c.config().HeadersOnly {
+		return d.fittingHeaders(c, limit, min(most, maxPeeked), stamp), maxDeliverBytes
+	}
 	reply := c.replySize(1)
 	size := c.machine.NextSize(stamp)
 	fits := limit / max(size+reply, 1)
@@ -84,16 +110,38 @@ func (c *consumer) fitting(p *pull, stamp int64) (messages, bytes int) {
 	return messages, limit - messages*reply
 }
 
+// maxPeeked bounds how many messages are read ahead of their delivery.
+const maxPeeked = 64
+
+// fittingHeaders is fitting for a consumer that delivers no payloads: only the
+// messages themselves tell how long their headers are.
+func (d *Door) fittingHeaders(c *consumer, limit, most int, stamp int64) int {
+	messages := 0
+	c.machine.Upcoming(stamp, func(u machine.Upcoming) bool {
+		m, ok := d.read(u.Location)
+		if ok {
+			d.scratch = appendHeadersOnly(d.scratch[:0], m.Header, len(m.Payload))
+			limit -= len(m.Subject) + len(d.scratch)
+		}
+		if limit < (messages+1)*c.replySize(messages+1) {
+			return false
+		}
+		messages++
+		return messages < most
+	})
+	return messages
+}
+
 // replySize bounds the length of the reply subjects of the next deliveries. It
 // is exact for one new message, unless the stream's next sequences differ in
 // length.
 func (c *consumer) replySize(messages int) int {
 	const deliveries, stamp, dots = 1, 19, 4
-	state := c.machine.State()
+	pending, _ := c.machine.Backlog()
 	return len(c.replyPrefix) + deliveries + stamp + dots +
-		digits(c.machine.Stream().State().LastSeq) +
-		digits(state.Delivered.Consumer+uint64(messages)) +
-		digits(max(state.NumPending, 1)-1)
+		digits(c.machine.Stream().LastSeq()) +
+		digits(c.machine.NextSeq()-1+uint64(messages)) +
+		digits(max(pending, 1)-1)
 }
 
 func digits(n uint64) int {
@@ -119,28 +167,6 @@ func (d *Door) holdBack(c *consumer, now int64) bool {
 		return true
 	}
 	return false
-}
-
-// firstListening returns the first pull request whose client still listens; it
-// drops those before it.
-func (d *Door) firstListening(c *consumer) *pull {
-	for p := c.pulls.head; p != nil; p = c.pulls.head {
-		if d.bus.Interest(p.interest) {
-			return p
-		}
-		d.endPull(c, p)
-	}
-	return nil
-}
-
-// wanted is how many messages the requests before the first one with a byte
-// limit ask for; that one has a Deliver of its own.
-func (c *consumer) wanted() int {
-	wanted := 0
-	for p := c.pulls.head; p != nil && p.bytes == 0 && wanted < maxDeliverMessages; p = p.next {
-		wanted += max(p.messages, 1)
-	}
-	return wanted
 }
 
 // addDeliver adds a command that hands out messages, to one request or (nil) to
@@ -175,7 +201,7 @@ func (d *Door) guessDeliveries() {
 				guesses++
 				wanted, bytes := pushWindow, maxDeliverBytes
 				if c.push == nil {
-					wanted = min(c.wanted(), maxDeliverMessages)
+					wanted = min(c.wanted(c.pulls.head, 0), maxDeliverMessages)
 				}
 				d.batches.builder.Deliver(c.machine.Incarnation(), wanted, int64(bytes))
 				d.batches.waitForCall(waitDeliver, call{consumer: c, guess: true})
@@ -188,14 +214,18 @@ func (d *Door) guessDeliveries() {
 }
 
 func (d *Door) mayGuess(c *consumer, now int64) bool {
-	if c.gone || c.delivering || c.misses >= maxMisses || c.retryAt > now || c.pausedUntil(now) > 0 ||
+	if c.gone || c.delivering || c.misses >= maxMisses || c.retryAt > now || c.pausedUntil > now || c.pace != nil ||
 		d.bus.Pending() > d.options.MaxOutbound {
 		return false
 	}
 	if c.push != nil {
-		return c.push.flow == nil && d.listens(c, now)
+		return c.push.flow == nil && c.push.active
 	}
-	// What a request with a byte limit can take must be known beforehand.
+	// Who may have the next message, and what a request with a byte limit can
+	// take, must be known beforehand.
+	if policy := c.config().PriorityPolicy; policy != server.PriorityNone && policy != server.PriorityPrioritized {
+		return false
+	}
 	return c.pulls.head != nil && c.pulls.head.bytes == 0 && d.bus.Interest(c.pulls.head.interest)
 }
 
@@ -232,16 +262,19 @@ func (d *Door) delivered(k *call, result *machine.Result) {
 	}
 	now := d.node.Now()
 	d.burst++
-	listens := c.push != nil && d.listens(c, now)
+	unacked := c.unackedBefore(result.Deliveries)
 	for i := range result.Deliveries {
 		switch delivery := &result.Deliveries[i]; {
 		case c.push == nil:
-			d.sendToPull(c, k.target, delivery, now)
-		case listens:
-			d.sendToPush(c, delivery)
+			d.sendToPull(c, k.target, delivery, unacked+uint64(i), now)
+		case c.push.active:
+			d.sendToPush(c, delivery, now)
 		default:
 			d.giveBack(c, delivery)
 		}
+	}
+	if c.push != nil && c.push.active {
+		d.confirmFlow(c, c.config().MaxAckPending)
 	}
 	switch {
 	case len(result.Deliveries) > 0:
@@ -254,19 +287,35 @@ func (d *Door) delivered(k *call, result *machine.Result) {
 	d.schedule(c)
 }
 
+// unackedBefore is about how many messages were unanswered before some were
+// handed out.
+func (c *consumer) unackedBefore(deliveries []machine.Delivery) uint64 {
+	_, unacked := c.machine.Backlog()
+	return uint64(max(unacked-len(deliveries), 0))
+}
+
 // sendToPull sends one message to the request whose turn it is. Without one,
 // the message is given back, to be delivered again at once.
-func (d *Door) sendToPull(c *consumer, target *pull, delivery *machine.Delivery, now int64) {
+func (d *Door) sendToPull(c *consumer, target *pull, delivery *machine.Delivery, unacked uint64, now int64) {
 	m, ok := d.load(c, delivery)
 	if !ok {
 		return
 	}
-	to := d.takeTurn(c, target, len(m.Subject)+len(d.address)+len(m.Header)+len(m.Payload))
+	to := d.takeTurn(c, target, len(m.Subject)+len(d.address)+len(m.Header)+len(m.Payload), delivery.Pending, unacked)
 	if to == nil {
 		d.giveBack(c, delivery)
 		return
 	}
+	pinned := false
+	if c.config().PriorityPolicy == server.PriorityPinnedClient {
+		pinned = d.assignPin(c, to, now)
+		d.tellPin(c, &m)
+	}
 	d.send(to.reply, &m)
+	if pinned {
+		d.advisePinned(c)
+	}
+	c.pace.sent(delivery, 0, now)
 	if to.messages <= 0 {
 		if to.bytes > 0 {
 			d.sendPullStatus(to.reply, statusBatchCompleted, to.messages, to.bytes)
@@ -285,33 +334,35 @@ func (d *Door) sendToPull(c *consumer, target *pull, delivery *machine.Delivery,
 
 // takeTurn returns the request that gets a message of that size, which is
 // charged to it, or nil. A Deliver for one request (target) goes to no other.
-func (d *Door) takeTurn(c *consumer, target *pull, size int) *pull {
-	for {
-		p := c.pulls.head
-		if target != nil && target.queued {
-			p = target
-		}
+// Pending messages wait behind this one, and unacked ones were unanswered before.
+func (d *Door) takeTurn(c *consumer, target *pull, size int, pending, unacked uint64) *pull {
+	p := c.pulls.head
+	if target != nil && target.queued {
+		p = target
+	}
+	for p != nil {
+		following := p.next
 		switch {
-		case p == nil:
-			return nil
 		case p.checked != d.burst && !d.bus.Interest(p.interest):
 			d.endPull(c, p)
-			continue
+		case !c.served(p, pending, unacked):
 		case p.bytes > 0 && size > p.bytes:
 			d.sendPullStatus(p.reply, statusTooLarge, p.messages, p.bytes)
 			d.endPull(c, p)
-			continue
-		}
-		p.checked = d.burst
-		p.delivered++
-		p.messages--
-		if p.bytes > 0 {
-			if p.bytes -= size; p.bytes == 0 {
-				p.messages = 0
+		default:
+			p.checked = d.burst
+			p.delivered++
+			p.messages--
+			if p.bytes > 0 {
+				if p.bytes -= size; p.bytes == 0 {
+					p.messages = 0
+				}
 			}
+			return p
 		}
-		return p
+		p = following
 	}
+	return nil
 }
 
 // giveBack returns a message that was handed out but has nobody to go to. A
@@ -322,7 +373,7 @@ func (d *Door) giveBack(c *consumer, delivery *machine.Delivery) {
 		return
 	}
 	d.addAck(c, machine.Ack{
-		Kind:        machine.AckNak,
+		Kind:        machine.AckReturn,
 		StreamSeq:   delivery.StreamSeq,
 		ConsumerSeq: delivery.ConsumerSeq,
 		Deliveries:  delivery.Deliveries,

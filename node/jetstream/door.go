@@ -96,6 +96,8 @@ type Door struct {
 	acked     []*consumer // with acks for the next batch
 	stalled   []*consumer // wait for the bus to drain
 	deadlines deadlines
+	listeners map[listener][]*consumer // push consumers by whom they deliver to
+	hear      func(subject, queue string, listens bool)
 
 	held []Message // copies of what arrived during a hand-over
 
@@ -140,6 +142,7 @@ func New(options Options) *Door {
 		options: options,
 	}
 	d.batches.builder.SetAccount(options.Account)
+	d.hear = d.heard
 	d.forget()
 	return d
 }
@@ -162,6 +165,8 @@ func (d *Door) forget() {
 	d.lastStream, d.last = nil, nil
 	d.touched, d.work, d.acked, d.stalled = nil, nil, nil, nil
 	d.deadlines = nil
+	d.unlistenAll()
+	d.listeners = make(map[listener][]*consumer)
 	d.held = nil
 }
 

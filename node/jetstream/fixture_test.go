@@ -26,6 +26,7 @@ type fakeBus struct {
 	deaf          map[string]bool
 	heard         map[string]bool // advisories that somebody wants
 	yielded       []string
+	watched       map[listener]bool // with what the door was told last
 	pending       int
 	quiet         bool // records nothing, for benchmarks
 	count         int
@@ -41,6 +42,26 @@ func (b *fakeBus) Interest(subject string) bool {
 		return b.heard[subject]
 	}
 	return !b.deaf[subject]
+}
+
+func (b *fakeBus) Watch(subject, queue string) bool {
+	if l := (listener{subject, queue}); !has(b.watched, l) {
+		b.watched[l] = !b.deaf[subject]
+	}
+	return !b.deaf[subject]
+}
+
+func has[K comparable, V any](m map[K]V, key K) bool { _, ok := m[key]; return ok }
+
+func (b *fakeBus) Unwatch(subject, queue string) { delete(b.watched, listener{subject, queue}) }
+
+func (b *fakeBus) Heard(f func(subject, queue string, listens bool)) {
+	for l, before := range b.watched {
+		if now := !b.deaf[l.subject]; now != before {
+			b.watched[l] = now
+			f(l.subject, l.queue, now)
+		}
+	}
 }
 
 func (b *fakeBus) Publish(subject, reply, header, payload []byte) {
@@ -104,7 +125,7 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 	f := &fixture{
 		TB:      t,
 		machine: machine.New(machine.Options{}),
-		bus:     &fakeBus{subscriptions: map[string]int{}, deaf: map[string]bool{}, heard: map[string]bool{}},
+		bus:     &fakeBus{subscriptions: map[string]int{}, deaf: map[string]bool{}, heard: map[string]bool{}, watched: map[listener]bool{}},
 		node:    &fakeNode{now: start},
 	}
 	options := Options{Machine: f.machine, Bus: f.bus, Node: f.node, Random: rand.New(rand.NewPCG(1, 2))}

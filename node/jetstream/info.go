@@ -57,8 +57,11 @@ func (d *Door) describeConsumer(m *machine.Consumer) *server.ConsumerInfo {
 	if c := d.consumers[m.Incarnation()]; c != nil {
 		now := d.node.Now()
 		if c.push != nil {
-			info.PushBound = d.listens(c, now)
+			info.PushBound = c.push.active
 		} else {
+			if len(info.PriorityGroups) > 0 {
+				info.PriorityGroups[0].PinnedClientID, info.PriorityGroups[0].PinnedTS = c.pin.id, c.pin.since
+			}
 			if !c.delivering {
 				d.expirePulls(c, now, false)
 			}

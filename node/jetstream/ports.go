@@ -31,6 +31,12 @@ type Bus interface {
 	Publish(subject, reply, header, payload []byte)
 	// Interest reports whether anybody in the cluster subscribes to subject.
 	Interest(subject string) bool
+	// Watch reports whether anybody in the cluster subscribes to exactly that
+	// subject, in that queue group or, when queue is empty, in none. Until Unwatch,
+	// Heard calls f when that has changed.
+	Watch(subject, queue string) bool
+	Unwatch(subject, queue string)
+	Heard(f func(subject, queue string, listens bool))
 	// Pending is the number of bytes that the server has not yet taken.
 	Pending() int
 }

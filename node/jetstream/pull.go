@@ -13,65 +13,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// pull is a pull request that waits.
-type pull struct {
-	next, previous *pull
-	reply          []byte
-	interest       string // the same, as Bus.Interest wants it
-	messages       int    // that it still wants; below 1 after the last
-	delivered      int
-	bytes          int   // that it still takes; 0 for no limit
-	expires        int64 // time, 0 for never
-	heartbeat      int64 // interval in nanoseconds, 0 for none
-	heartbeatAt    int64
-	noWait         bool
-	checked        uint64 // burst for which somebody was seen to listen
-	queued         bool   // is in the queue
-}
-
-// pullQueue is a list of pull requests. Requests take turns: who got a message
-// and wants more goes to the end.
-type pullQueue struct {
-	head, tail *pull
-	len        int
-	noWaits    int   // of them, those that end when there is nothing left
-	swept      int64 // when requests were last checked because the queue was full
-}
-
-func (q *pullQueue) add(p *pull) {
-	p.previous, p.next = q.tail, nil
-	if q.tail != nil {
-		q.tail.next = p
-	} else {
-		q.head = p
-	}
-	q.tail = p
-	p.queued = true
-	q.len++
-	if p.noWait {
-		q.noWaits++
-	}
-}
-
-func (q *pullQueue) remove(p *pull) {
-	if p.previous != nil {
-		p.previous.next = p.next
-	} else {
-		q.head = p.next
-	}
-	if p.next != nil {
-		p.next.previous = p.previous
-	} else {
-		q.tail = p.previous
-	}
-	p.next, p.previous = nil, nil
-	p.queued = false
-	q.len--
-	if p.noWait {
-		q.noWaits--
-	}
-}
-
 // pullRequest is what a client asks for.
 type pullRequest struct {
 	server.JSApiConsumerGetNextRequest
@@ -124,6 +65,9 @@ func (d *Door) handlePull(c *consumer, reply, payload []byte) {
 		return
 	}
 	now := d.node.Now()
+	if !d.admitPin(c, &request, reply, now) {
+		return
+	}
 	queue := &c.pulls
 	if full := c.config().MaxWaiting; full > 0 && queue.len >= full && now-queue.swept > int64(time.Second) && !c.delivering {
 		queue.swept = now
@@ -173,7 +117,8 @@ func refusePull(config *server.ConsumerConfig, r *pullRequest) string {
 // admitNoWait decides whether a request that does not wait is served, and
 // answers it if not. Once admitted it takes what there is.
 func (d *Door) admitNoWait(c *consumer, r *pullRequest, reply []byte, now int64) bool {
-	pending := max(c.machine.State().NumPending, uint64(max(c.machine.Ready(d.nextStamp(now)), 0)))
+	pending, _ := c.machine.Backlog()
+	pending = max(pending, uint64(max(c.machine.Ready(d.nextStamp(now)), 0)))
 	if pending == 0 {
 		if r.Expires != 0 {
 			return true
@@ -205,6 +150,15 @@ func (d *Door) enqueue(c *consumer, r *pullRequest, reply []byte, now int64) {
 		bytes:     max(r.MaxBytes, 0),
 		noWait:    r.NoWait,
 		heartbeat: max(int64(r.Heartbeat), 0),
+	}
+	if r.formal {
+		p.group, p.pin = r.Group, r.Id
+		p.minPending, p.minUnacked = uint64(max(r.MinPending, 0)), uint64(max(r.MinAckPending, 0))
+		if c.config().PriorityPolicy == server.PriorityPrioritized {
+			p.priority = r.Priority
+		}
+	} else if c.config().PriorityPolicy == server.PriorityPrioritized {
+		p.priority = lowestPriority
 	}
 	if r.Expires != 0 {
 		p.expires = later(now, int64(r.Expires))

@@ -1,72 +1,46 @@
 package jetstream
 
 import (
-	"bytes"
-	"fmt"
-	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
+	"slices"
 
 	"holdfast/node/machine"
 )
 
-const (
-	// pushWindow is how many messages one Deliver of a push consumer hands out.
-	pushWindow = 1000
-	// A push consumer that nobody listens to is checked for a listener, because
-	// the bus cannot tell: often at first, since clients create a consumer and
-	// subscribe right away or before, then ever more seldom.
-	minInterestInterval = int64(20 * time.Millisecond)
-	maxInterestInterval = int64(time.Second)
-)
+// pushWindow is how many messages one Deliver of a push consumer hands out.
+const pushWindow = 1000
+
+// listener is what the bus tells listeners of: an exact subject and a queue
+// group, which is empty for those who are in none.
+type listener struct{ subject, queue string }
 
 // push is what a push consumer has besides a pull consumer.
 type push struct {
-	subject   []byte
-	interest  string // the same, as Bus.Interest wants it
+	listener  listener
+	subject   []byte // the same subject
 	active    bool   // somebody listens
-	since     int64  // time since when nobody listens, unless active
 	heartbeat int64  // interval in nanoseconds, 0 for none
 	nextBeat  int64
 	flow      *flow // nil without flow control
 }
 
-// flow is the window of a push consumer with flow control: how many bytes may
-// be on their way before the client has said that it got some. It starts
-// small and doubles with each answer.
-type flow struct {
-	limit   int    // of window
-	window  int    // bytes
-	pending int    // bytes sent and not answered for
-	asked   int    // bytes that the next answer is for
-	reply   []byte // subject of the answer that is waited for, empty for none
-	count   uint64
-}
-
-func newFlow() *flow {
-	return &flow{limit: server.JsFlowControlMaxPending, window: server.JsFlowControlMaxPending / 16}
-}
-
-// stalled reports that the window is used up.
-func (f *flow) stalled() bool { return f != nil && f.pending > f.window }
-
 // updatePush follows the configuration.
 func (d *Door) updatePush(c *consumer, now int64) {
 	config := c.config()
 	if config.DeliverSubject == "" {
-		c.push = nil
-		return
+		return // a pull consumer remains one
 	}
 	if c.push == nil {
 		c.push = &push{}
 	}
 	p := c.push
-	if p.interest != config.DeliverSubject {
-		p.subject, p.interest = []byte(config.DeliverSubject), config.DeliverSubject
-		p.active, p.since = false, now
+	if to := (listener{config.DeliverSubject, config.DeliverGroup}); p.listener != to {
+		d.unlisten(c)
+		p.listener, p.subject = to, []byte(to.subject)
+		d.listeners[to] = append(d.listeners[to], c)
+		p.active = d.bus.Watch(to.subject, to.queue)
 	}
-	if p.heartbeat = int64(config.Heartbeat); p.heartbeat > 0 {
-		p.nextBeat = now + p.heartbeat
+	if heartbeat := int64(config.Heartbeat); heartbeat != p.heartbeat {
+		p.heartbeat, p.nextBeat = heartbeat, now+heartbeat
 		d.wakeAt(c, p.nextBeat)
 	}
 	if !config.FlowControl {
@@ -77,95 +51,87 @@ func (d *Door) updatePush(c *consumer, now int64) {
 	d.startWaiting(c)
 }
 
+// unlisten forgets whom a push consumer delivers to.
+func (d *Door) unlisten(c *consumer) {
+	if c.push == nil || c.push.listener == (listener{}) {
+		return
+	}
+	from := c.push.listener
+	rest := slices.DeleteFunc(d.listeners[from], func(other *consumer) bool { return other == c })
+	d.listeners[from] = rest
+	if len(rest) == 0 {
+		delete(d.listeners, from)
+		d.bus.Unwatch(from.subject, from.queue)
+	}
+}
+
+// unlistenAll ends what the door asked the bus to tell it.
+func (d *Door) unlistenAll() {
+	for l := range d.listeners { // the order does not show
+		d.bus.Unwatch(l.subject, l.queue)
+	}
+}
+
+// heard follows the listeners of push consumers as they come and go.
+func (d *Door) heard(subject, queue string, listens bool) {
+	now := d.node.Now()
+	for _, c := range d.listeners[listener{subject, queue}] {
+		p := c.push
+		p.active, c.lastActive = listens, now
+		if !listens && p.flow != nil {
+			p.flow = newFlow() // whoever comes next owes no answer
+		}
+		if threshold := c.threshold(); threshold > 0 {
+			d.wakeAt(c, now+threshold)
+		}
+		d.schedule(c)
+	}
+}
+
 // advancePush proposes the next delivery of a push consumer.
 func (d *Door) advancePush(c *consumer, now int64) {
 	p := c.push
-	if !d.listens(c, now) || p.flow.stalled() || d.holdBack(c, now) {
-		return
-	}
-	if c.machine.Ready(d.nextStamp(now)) == 0 {
+	if !p.active || p.flow.stalled() {
 		d.giveUp(c, now)
 		return
+	}
+	if d.holdBack(c, now) {
+		return
+	}
+	stamp := d.nextStamp(now)
+	if c.machine.Ready(stamp) == 0 {
+		c.pace.caughtUp(c)
+		d.giveUp(c, now)
+		return
+	}
+	messages := pushWindow
+	if c.pace != nil {
+		if messages = d.paced(c, now, stamp); messages == 0 {
+			return
+		}
 	}
 	bytes := maxDeliverBytes
 	if p.flow != nil {
 		bytes = min(bytes, max(p.flow.window-p.flow.pending, 1))
 	}
-	d.addDeliver(c, nil, pushWindow, bytes)
-}
-
-// listens reports whether somebody listens to a push consumer, and looks again
-// later when nobody does.
-func (d *Door) listens(c *consumer, now int64) bool {
-	p := c.push
-	was := p.active
-	p.active = d.bus.Interest(p.interest)
-	if p.active {
-		c.lastActive = now
-		return true
-	}
-	if was {
-		c.lastActive, p.since = now, now
-		if p.flow != nil {
-			p.flow = newFlow()
-		}
-	}
-	d.wakeAt(c, now+min(max((now-p.since)/8, minInterestInterval), maxInterestInterval))
-	return false
+	d.addDeliver(c, nil, messages, bytes)
 }
 
 // sendToPush sends one message to the deliver subject.
-func (d *Door) sendToPush(c *consumer, delivery *machine.Delivery) {
+func (d *Door) sendToPush(c *consumer, delivery *machine.Delivery, now int64) {
 	m, ok := d.load(c, delivery)
 	if !ok {
 		return
 	}
 	size := len(m.Subject) + len(d.address) + len(m.Header) + len(m.Payload)
 	d.send(c.push.subject, &m)
+	c.pace.sent(delivery, size, now)
 	if c.push.heartbeat > 0 {
-		c.push.nextBeat = d.node.Now() + c.push.heartbeat
+		c.push.nextBeat = now + c.push.heartbeat
 	}
-	if f := c.push.flow; f != nil {
-		f.pending += size
-		switch {
-		case len(f.reply) == 0 && f.pending > f.window/2:
-			d.askFlow(c)
-		case len(f.reply) > 0 && f.pending-f.asked >= f.window:
-			f.asked += size
-		}
+	if c.push.flow != nil {
+		d.accountFlow(c, size)
 	}
-}
-
-// askFlow asks the client to answer once it has handled everything so far.
-func (d *Door) askFlow(c *consumer) {
-	f := c.push.flow
-	f.count++
-	f.reply = fmt.Appendf(f.reply[:0], "%s%s.%d", flowPrefix, c.key, f.count)
-	f.asked = f.pending
-	d.scratch = append(d.scratch[:0], statusFlowControl...)
-	d.bus.Publish(c.push.subject, f.reply, d.scratch, nil)
-}
-
-// handleFlowControl takes the answer to a flow control request; its subject is
-// $JS.FC.<stream>.<consumer>.<number>.
-func (d *Door) handleFlowControl(m *Message) {
-	key := m.Subject[len(flowPrefix):]
-	end := bytes.LastIndexByte(key, '.')
-	if end < 0 {
-		return
-	}
-	c := d.byName[string(key[:end])]
-	if c == nil || c.push == nil || c.push.flow == nil {
-		return
-	}
-	f := c.push.flow
-	if !bytes.Equal(m.Subject, f.reply) {
-		return
-	}
-	f.window = min(2*f.window, f.limit)
-	f.pending = max(f.pending-f.asked, 0)
-	f.asked, f.reply = 0, f.reply[:0]
-	d.schedule(c)
 }
 
 // pushDue sends the heartbeat that is due.
@@ -175,13 +141,14 @@ func (d *Door) pushDue(c *consumer, now int64) {
 		return
 	}
 	if now >= p.nextBeat {
-		if d.listens(c, now) {
+		if p.active {
 			state := c.machine.State()
 			var stalled []byte
 			if p.flow != nil {
 				stalled = p.flow.reply
 			}
 			d.sendHeartbeat(p.subject, state.Delivered.Consumer, state.Delivered.Stream, stalled)
+			d.confirmFlow(c, 1)
 		}
 		p.nextBeat = now + p.heartbeat
 	}

@@ -22,6 +22,7 @@ const (
 	statusConsumerDeleted  = "NATS/1.0 409 Consumer Deleted\r\n\r\n"
 	statusLeadershipChange = "NATS/1.0 409 Leadership Change\r\n\r\n"
 	statusRequiredLevel    = "NATS/1.0 412 Required Api Level\r\n\r\n"
+	statusPinMismatch      = "NATS/1.0 423 Nats-Pin-Id mismatch\r\n\r\n"
 	statusTooManyRequests  = "NATS/1.0 429 Too Many Requests\r\n\r\n"
 	statusFlowControl      = "NATS/1.0 100 FlowControl Request\r\n\r\n"
 
@@ -29,6 +30,7 @@ const (
 	statusTimeout        = "NATS/1.0 408 Request Timeout\r\n"
 	statusTooLarge       = "NATS/1.0 409 Message Size Exceeds MaxBytes\r\n"
 	statusBatchCompleted = "NATS/1.0 409 Batch Completed\r\n"
+	statusWrongPin       = "NATS/1.0 423 Nats-Wrong-Pin-Id\r\n"
 	statusShutdown       = "NATS/1.0 409 Server Shutdown\r\n"
 )
 

@@ -117,6 +117,11 @@ func (d *Door) observe(e *machine.Event) {
 		d.closeStream(e.Stream)
 	case machine.EventConsumerCreated:
 		d.openConsumer(e.Consumer, now)
+	case machine.EventConsumerPaused:
+		if c := d.consumers[e.Consumer.Incarnation()]; c != nil {
+			d.updatePause(c, now)
+			d.schedule(c)
+		}
 	case machine.EventConsumerUpdated:
 		d.updateConsumer(e.Consumer, now)
 	case machine.EventConsumerDeleted:

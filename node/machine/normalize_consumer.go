@@ -21,6 +21,9 @@ const minHeartbeat = 100 * time.Millisecond
 
 var validGroupName = regexp.MustCompile(`^[a-zA-Z0-9/_=-]{1,16}$`)
 
+// ValidGroup says whether a priority group may be called that.
+func ValidGroup(name string) bool { return validGroupName.MatchString(name) }
+
 // NormalizeConsumer returns a copy of a requested consumer configuration with
 // the defaults filled in, or why it is invalid for a stream of that
 // configuration: setConsumerConfigDefaults and checkConsumerCfg of the NATS
@@ -358,7 +361,7 @@ func checkConsumerRest(c *server.ConsumerConfig) *server.ApiError {
 		if group == "" {
 			return server.NewJSConsumerEmptyGroupNameError()
 		}
-		if !validGroupName.MatchString(group) {
+		if !ValidGroup(group) {
 			return server.NewJSConsumerInvalidGroupNameError()
 		}
 	}

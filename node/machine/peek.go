@@ -61,6 +61,13 @@ func (c *Consumer) NextSize(now int64) int {
 	return c.stream.plainSize(&r)
 }
 
+// Backlog is how many messages are still to be given out, and how many were given
+// out and not answered: NumPending and NumAckPending of State.
+func (c *Consumer) Backlog() (pending uint64, unacked int) { return c.waiting(), c.pending.count }
+
+// NextSeq is the consumer sequence of the next delivery.
+func (c *Consumer) NextSeq() uint64 { return c.nextSeq }
+
 // Upcoming is a message that a Deliver would hand out.
 type Upcoming struct {
 	Seq   uint64

@@ -57,6 +57,9 @@ func (s *Stream) Config() *server.StreamConfig { return s.config }
 // Created is when the stream was created.
 func (s *Stream) Created() time.Time { return time.Unix(0, s.created).UTC() }
 
+// LastSeq is the sequence of the last message that was stored.
+func (s *Stream) LastSeq() uint64 { return s.last }
+
 // State returns the stream's numbers as the NATS server reports them. The
 // lists of subjects and of deleted sequences are left out: see Subjects and
 // Deleted.

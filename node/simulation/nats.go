@@ -82,6 +82,11 @@ func (p *port) Interest(subject string) bool {
 	return c.pending[request] != nil
 }
 
+// The clients of the simulation pull: nobody listens for push consumers.
+func (p *port) Watch(string, string) bool                 { return false }
+func (p *port) Unwatch(string, string)                    {}
+func (p *port) Heard(func(subject, queue string, _ bool)) {}
+
 func (p *port) Pending() int { return 0 }
 
 // match returns the subscription that takes a subject.

@@ -1,0 +1,50 @@
+package jetstream
+
+import (
+	"encoding/json"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
+)
+
+// consumerReset makes a consumer go on at a sequence, or behind its ack floor.
+// With an empty payload it is the latter.
+func (d *Door) consumerReset(r *request) any {
+	resp := &server.JSApiConsumerResetResponse{ApiResponse: responseOf(server.JSApiConsumerResetResponseType)}
+	var body server.JSApiConsumerResetRequest
+	c, apiErr := d.resetRequest(r, &body)
+	if apiErr != nil {
+		resp.Error = apiErr
+		return resp
+	}
+	d.room(commandOverhead)
+	d.batches.builder.ResetConsumer(c.Incarnation(), body.Seq)
+	d.propose(r, func(d *Door, result *machine.Result) any {
+		if resp.Error = result.Err; resp.Error != nil {
+			return resp
+		}
+		if c := d.consumers[result.Consumer.Incarnation()]; c != nil {
+			d.schedule(c)
+		}
+		resp.ConsumerInfo, resp.ResetSeq = d.describeConsumer(result.Consumer), result.Seq
+		return resp
+	})
+	return nil
+}
+
+func (d *Door) resetRequest(r *request, body *server.JSApiConsumerResetRequest) (*machine.Consumer, *server.ApiError) {
+	c, apiErr := d.findConsumer(r)
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	if requiresHigherLevel(r.header) {
+		return nil, server.NewJSRequiredApiLevelError()
+	}
+	if len(r.payload) > 0 {
+		if err := json.Unmarshal(r.payload, body); err != nil {
+			return nil, server.NewJSInvalidJSONError(err)
+		}
+	}
+	return c, nil
+}
