@@ -97,7 +97,8 @@ type status struct {
 			Total int64 `json:"total"`
 		} `json:"joining"`
 	} `json:"members"`
-	Alarms []string `json:"alarms"`
+	Alarms   []string `json:"alarms"`
+	Shortage string   `json:"shortage"`
 }
 
 // status asks Holdfast's monitor.

@@ -88,7 +88,7 @@ func (n *Node) open() (err error) {
 	if n.meshTLS, err = cfg.MeshTLS(); err != nil {
 		return err
 	}
-	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{}); err != nil {
+	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{MaxBytes: int64(cfg.StoreLimitMB) << 20}); err != nil {
 		return err
 	}
 	if err = n.listenMonitor(); err != nil {

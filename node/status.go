@@ -32,7 +32,12 @@ type Status struct {
 	Alarms []string `json:"alarms"`
 	// StoreBytes is the size of the store's file.
 	StoreBytes int64 `json:"store_bytes"`
-	Streams    int   `json:"streams"`
+	// RoomBytes is about how many bytes the store can still take, what is kept in
+	// reserve included. Shortage says that this is too little for new messages,
+	// here or on a majority of the members, and what to do; "" otherwise.
+	RoomBytes int64  `json:"room_bytes"`
+	Shortage  string `json:"shortage,omitempty"`
+	Streams   int    `json:"streams"`
 	// Quarantine lists the stores that were set aside, oldest first.
 	QuarantinedStores int                 `json:"quarantined_stores"`
 	Quarantine        []QuarantinedStatus `json:"quarantine"`
@@ -98,6 +103,7 @@ func (n *Node) status() *Status {
 		s.Role, s.Term, s.Leader = raft.Role.String(), raft.Term, raft.Leader.Name
 		s.Commit, s.Last = raft.Commit, raft.Last
 	}
+	s.Shortage, s.RoomBytes = m.Shortage()
 	view := m.View()
 	s.Waiting = view.Waiting
 	s.Alarms = append(s.Alarms, view.Alarms...)

@@ -22,6 +22,9 @@ func (s *Status) String() string {
 	for _, alarm := range s.Alarms {
 		fmt.Fprintf(&b, "ALARM: %s\n", alarm)
 	}
+	if s.Shortage != "" {
+		fmt.Fprintf(&b, "NO ROOM: %s\n", s.Shortage)
+	}
 	b.WriteString("members:\n")
 	for i := range s.Members {
 		s.Members[i].describe(&b)

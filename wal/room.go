@@ -18,10 +18,27 @@ const (
 	overhead = 64 * pageSize
 )
 
+// The file also keeps blocks in reserve for what makes room: deletes, purges and
+// acknowledgements are entries of the log before they free anything, and
+// another program may take the rest of the disk at any moment. The reserve
+// follows the size of what is stored, so that a small store stays small.
+const (
+	smallestReserve = 4 << 20
+	largestReserve  = 16 << 20
+)
+
+// kept is how many bytes are kept in reserve beside so many that are stored.
+func (d *database) kept(stored int64) int64 {
+	if d.opt.noSync { // a copy that is being received: nobody deletes in it
+		return 0
+	}
+	return min(max(stored/2, smallestReserve), largestReserve)
+}
+
 // reserve makes sure that a commit that adds about need bytes to used bytes will
 // find room, or says ErrDiskFull. need may be wrong: what happens then is slower
 // (bbolt grows the file, or the commit is undone and the file opened again), but
-// not unsafe.
+// not unsafe. It also renews what is kept in reserve, as far as the disk lets it.
 func (d *database) reserve(used, need int64) error {
 	size, err := d.size()
 	if err != nil {
@@ -31,11 +48,14 @@ func (d *database) reserve(used, need int64) error {
 		return fmt.Errorf("the file is too short: %d bytes of %d", size, used)
 	}
 	free := d.free()
-	if used+need <= size || free >= 2*need {
+	fits := used+need <= size || free >= 2*need
+	lacking := need + d.kept(used-free) - free - (size - used)
+	if fits && (lacking <= 0 || d.disk(size) < lacking) {
 		return nil
 	}
-	wanted := used + need + min(max(used/8, smallestGrowth), largestGrowth)
-	for _, target := range []int64{wanted, used + need} {
+	growth := min(max(used/8, smallestGrowth), largestGrowth)
+	targets := []int64{max(used+need, size+lacking) + growth, used + need}
+	for _, target := range targets {
 		if d.opt.maxBytes > 0 {
 			target = min(target, d.opt.maxBytes)
 		}
@@ -43,11 +63,15 @@ func (d *database) reserve(used, need int64) error {
 			err = fmt.Errorf("%w: the size limit of %d bytes is reached", ErrDiskFull, d.opt.maxBytes)
 			break
 		}
+		if target <= size {
+			err = nil
+			break
+		}
 		if err = asDiskFull(d.grow(size, target)); !errors.Is(err, ErrDiskFull) {
 			break
 		}
 	}
-	if errors.Is(err, ErrDiskFull) && free >= need {
+	if errors.Is(err, ErrDiskFull) && (fits || free >= need) {
 		return nil
 	}
 	if err != nil {
@@ -97,6 +121,11 @@ func (d *database) room() int64 {
 	if err != nil {
 		return 0
 	}
+	return d.free() + max(0, size-d.used.Load()) + d.disk(size)
+}
+
+// disk is by how many bytes a file of this size can still grow.
+func (d *database) disk(size int64) int64 {
 	disk := int64(0)
 	var fs syscall.Statfs_t
 	if ignoringInterrupts(func() error { return syscall.Fstatfs(int(d.file.Fd()), &fs) }) == nil {
@@ -105,7 +134,7 @@ func (d *database) room() int64 {
 	if d.opt.maxBytes > 0 {
 		disk = min(disk, max(0, d.opt.maxBytes-size))
 	}
-	return d.free() + max(0, size-d.used.Load()) + disk
+	return disk
 }
 
 // free is the size of the pages that a commit can use again. Those that the last

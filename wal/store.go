@@ -140,8 +140,7 @@ func (s *Store) Size() int64 {
 }
 
 // Room is about how many bytes Commit can still take, in the file and on the
-// disk. Whoever admits new messages should stop well before zero, so that
-// deletions, which need a little room before they give any, still go through.
+// disk.
 func (s *Store) Room() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -149,6 +148,18 @@ func (s *Store) Room() int64 {
 		return 0
 	}
 	return s.db.room()
+}
+
+// Reserve is the part of Room, in bytes, that whoever admits new messages has to
+// leave for what makes room: a delete is written before it frees anything. The
+// file has the blocks of it, unless the disk was full before.
+func (s *Store) Reserve() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0
+	}
+	return s.db.kept(s.db.used.Load() - s.db.free())
 }
 
 // errUnmatched cannot happen: commits take far longer than a reader's start.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"sync"
+	"syscall"
 	"testing"
 
 	"holdfast/protocol"
@@ -310,6 +311,21 @@ func TestClosedStoreRefuses(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Errorf("close: %v", err)
+	}
+}
+
+// TestReserveHasItsBlocks: what is kept for deletes is in the file already, so that
+// nobody else can take it from the disk.
+func TestReserveHasItsBlocks(t *testing.T) {
+	_, s := newStore(t)
+	commit(t, s, founded())
+	commit(t, s, &protocol.Write{Entries: batches(2, 12, 1, 1<<20)})
+	var info syscall.Stat_t
+	if err := syscall.Stat(s.Path(), &info); err != nil {
+		t.Fatal(err)
+	}
+	if reserve, spare := s.Reserve(), 512*info.Blocks-s.db.used.Load()-12<<20; reserve < 4<<20 || spare < reserve-1<<20 {
+		t.Errorf("%d bytes are kept in reserve, %d are in the file", reserve, spare)
 	}
 }
 

@@ -79,9 +79,19 @@ func badName(name string) string {
 	return ""
 }
 
+// Below the smallest limit of a store there is no room for messages beside what
+// is kept in reserve; the largest is 1 EiB.
+const (
+	smallestStoreLimitMB = 16
+	largestStoreLimitMB  = 1 << 40
+)
+
 func (c *Config) checkStore() {
 	if info, err := os.Stat(c.Store); err == nil && !info.IsDir() {
 		c.source.complain("store", "store = %q is a file, a folder is needed", c.Store)
+	}
+	if limit := c.StoreLimitMB; limit != 0 && (limit < smallestStoreLimitMB || limit > largestStoreLimitMB) {
+		c.source.complain("store_limit_mb", "store_limit_mb = %d: from %d to %d; leave it out for no limit", limit, smallestStoreLimitMB, largestStoreLimitMB)
 	}
 }
 

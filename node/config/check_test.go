@@ -240,6 +240,12 @@ func TestStoreMustBeAFolder(t *testing.T) {
 	expect(t, "store = \""+file+"\"\n", "config.toml:1: store = ")
 }
 
+func TestStoreLimitHasBounds(t *testing.T) {
+	expect(t, "store_limit_mb = 16\n")
+	expect(t, "store_limit_mb = 15\n", "config.toml:1: store_limit_mb = 15: from 16 to")
+	expect(t, "store_limit_mb = -1\n", "config.toml:1: store_limit_mb must be a whole number from 1 to")
+}
+
 func TestLinesOfKeys(t *testing.T) {
 	lines := findLines(`a = """
 b = 1 # not a key

@@ -27,8 +27,11 @@ const (
 
 // Config is the configuration of one node. Its fields are the keys of the file.
 type Config struct {
-	Name    string  `toml:"name"`
-	Store   string  `toml:"store"`
+	Name  string `toml:"name"`
+	Store string `toml:"store"`
+	// StoreLimitMB bounds the store's file; 1 MB: 2^20 bytes. Zero: the disk does.
+	StoreLimitMB int `toml:"store_limit_mb"`
+
 	NATS    NATS    `toml:"nats"`
 	Monitor Monitor `toml:"monitor"`
 	Cluster Cluster `toml:"cluster"`

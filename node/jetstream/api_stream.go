@@ -17,6 +17,10 @@ func (d *Door) streamCreate(r *request) any {
 		resp.Error = apiErr
 		return resp
 	}
+	if d.admitted <= 0 && d.machine.Stream(config.Name) == nil {
+		resp.Error = server.NewJSStorageResourcesExceededError()
+		return resp
+	}
 	d.batches.builder.CreateStream(config)
 	d.propose(r, func(d *Door, result *machine.Result) any {
 		if resp.Error = result.Err; resp.Error == nil {

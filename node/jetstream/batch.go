@@ -38,6 +38,7 @@ type proposal struct {
 	index   uint64
 	stamp   int64
 	slots   int
+	bytes   int      // of data
 	data    []byte   // while closed
 	waiters []waiter // by slot
 	arena   []byte   // reply subjects
@@ -128,7 +129,7 @@ func (d *Door) closeBatch() {
 	p.stamp = stamp
 	b.lastStamp = stamp + int64(b.builder.Slots())
 	p.data = bytes.Clone(b.builder.Bytes()) // the log keeps it
-	p.slots = b.builder.Slots()
+	p.slots, p.bytes = b.builder.Slots(), len(p.data)
 	b.queued += len(p.data)
 	b.closed = append(b.closed, p)
 	b.open = b.recycled()

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bytes"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -99,6 +100,10 @@ type Door struct {
 	listeners map[listener][]*consumer // push consumers by whom they deliver to
 	hear      func(subject, queue string, listens bool)
 
+	// admitted is how many bytes of new messages may still be taken before the
+	// next Admit.
+	admitted int64
+
 	held []Message // copies of what arrived during a hand-over
 
 	scratch []byte // header or payload being built
@@ -191,6 +196,7 @@ func (d *Door) Lead() {
 		d.Follow()
 	}
 	d.forget()
+	d.admitted = math.MaxInt64
 	d.role = leading
 	d.batches.lastStamp = d.machine.Stamp()
 	now := d.node.Now()

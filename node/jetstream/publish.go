@@ -3,12 +3,36 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strconv"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"holdfast/node/machine"
 )
+
+// Admit says for how many bytes there is room on the disks, until the next call.
+// Publishes beyond it, and new streams, are refused as JetStream does when its
+// storage is used up; everything else goes on. Until the first call after Lead
+// there is no bound.
+func (d *Door) Admit(bytes int64) {
+	d.admitted = min(bytes, math.MaxInt64/2) - d.batches.unwritten()
+}
+
+// publishRoom is about how many bytes a publish takes on the disk: in the log,
+// and its share of the index.
+func publishRoom(size, subject int) int64 {
+	return int64(size+size/8+subject) + 2*commandOverhead
+}
+
+// unwritten is the size of what is not in the log yet.
+func (b *batches) unwritten() int64 {
+	bytes := b.queued + b.builder.Len()
+	for _, p := range b.flying {
+		bytes += p.bytes
+	}
+	return int64(bytes)
+}
 
 // commandOverhead bounds what a publish command adds to its three parts.
 const commandOverhead = 64
@@ -33,6 +57,10 @@ func (d *Door) publish(m *Message) {
 	size := len(header) + len(m.Payload)
 	if size > d.options.MaxPayload {
 		d.refusePublish(reply, s, nil, server.NewJSStreamMessageExceedsMaximumError())
+		return
+	}
+	if d.admitted -= publishRoom(size, len(m.Subject)); d.admitted < 0 {
+		d.refusePublish(reply, s, nil, server.NewJSInsufficientResourcesError())
 		return
 	}
 	b := &d.batches

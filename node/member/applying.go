@@ -66,7 +66,10 @@ func (l *life) passBarriers() {
 // The methods below are what the door needs of its node (jetstream.Node).
 
 // Propose hands a batch to the replicated log.
-func (l *life) Propose(data []byte) (uint64, error) { return l.replica.Propose(data) }
+func (l *life) Propose(data []byte) (uint64, error) {
+	l.room.proposed += int64(len(data))
+	return l.replica.Propose(data)
+}
 
 // Read appends the bytes of a stored message to dst.
 func (l *life) Read(dst []byte, at machine.Location) ([]byte, error) {

@@ -29,7 +29,14 @@ func (c *checkpoints) applied(bytes int) {
 
 func (l *life) checkpointDue() bool {
 	c := &l.checkpoints
-	if c.held > 0 || c.writeID != 0 || c.entries == 0 {
+	if c.held > 0 || c.writeID != 0 {
+		return false
+	}
+	if l.short() && (c.bytes >= shortCheckpointBytes || l.now-c.last >= shortCheckpointTicks) {
+		// Also one that only lets go what the one before could not.
+		return c.entries > 0 || min(l.horizon(), c.index) >= l.store.First()
+	}
+	if c.entries == 0 {
 		return false
 	}
 	return c.bytes >= l.options.CheckpointBytes || l.now-c.last >= ticks(l.options.CheckpointInterval)
@@ -53,7 +60,7 @@ func (c *checkpoints) written(id uint64, forget func(uint64)) {
 func (l *life) checkpoint() {
 	c := &l.checkpoints
 	index := l.machine.Applied()
-	horizon := min(l.replica.Horizon(), c.index, index)
+	horizon := min(l.horizon(), c.index, index)
 	horizon = max(horizon, l.store.Meta().Horizon)
 	configuration, epoch, foundings := l.replica.LogFacts(index)
 	puts, deletes := l.machine.Checkpoint()

@@ -16,6 +16,7 @@ const (
 	frameClock      byte = 20 // a clockReport
 	frameReadIndex  byte = 21 // a readRequest, to the leader
 	frameReadAnswer byte = 22 // and its answer
+	frameRoom       byte = 23 // what a member's disk can spare
 )
 
 // What a staging message is for. A copy of a store travels from the leader to

@@ -39,3 +39,15 @@ func FuzzDecodeRead(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeRoom(f *testing.F) {
+	f.Add(encodeRoom(1 << 20))
+	f.Add(encodeRoom(-7))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		spare, err := decodeRoom(body)
+		if err == nil && !bytes.Equal(encodeRoom(spare), body) {
+			t.Fatalf("%d encodes to other bytes", spare)
+		}
+	})
+}

@@ -41,8 +41,11 @@ func (m *Member) BeginHandover() bool {
 	if !l.serving {
 		return false
 	}
+	if l.handover.step != noHandover {
+		return true // one is under way, for want of room
+	}
 	l.door.Handover()
-	if err := l.replica.Transfer(); err != nil {
+	if err := l.replica.Transfer(func(string) bool { return true }); err != nil {
 		l.logger.Info("no member to hand the leadership to", "cause", err)
 		l.door.Lead()
 		return false
@@ -54,10 +57,10 @@ func (m *Member) BeginHandover() bool {
 // ContinueHandover looks whether the next step can be taken, and returns false
 // when there is none. It is to be called with every tick.
 func (m *Member) ContinueHandover() bool {
-	l := m.life
-	if l.ended != living {
-		return false
-	}
+	return m.life.ended == living && m.life.continueHandover()
+}
+
+func (l *life) continueHandover() bool {
 	status, holding := l.replica.Raft()
 	another := holding && status.Role != replication.Leader && status.Leader.Name != ""
 	switch l.handover.step {

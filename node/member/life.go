@@ -66,6 +66,7 @@ type life struct {
 
 	handover handover
 	disk     disk
+	room     room
 
 	checkpoints checkpoints
 	exporters   []*exporter
@@ -226,6 +227,7 @@ func (l *life) unlinked(name string, cause error) {
 	}
 	l.logger.Info("link lost", "member", name, "cause", cause)
 	l.replica.Unlinked(name)
+	delete(l.room.reported, name)
 	l.checkReads(name)
 	l.stopCopies(name)
 }
@@ -250,6 +252,8 @@ func (l *life) frame(from string, kind byte, body []byte) {
 		err = l.handleReadIndex(from, body)
 	case frameReadAnswer:
 		err = l.handleReadAnswer(from, body)
+	case frameRoom:
+		err = l.heardRoom(from, body)
 	default:
 		err = fmt.Errorf("unknown kind %d", kind)
 	}
@@ -268,6 +272,8 @@ func (l *life) tick() {
 	l.checkReads("")
 	l.followReads()
 	l.checkCopies()
+	l.followRelief()
+	l.lookAtRoom()
 	if l.checkpointDue() {
 		l.checkpoint()
 	}

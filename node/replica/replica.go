@@ -251,15 +251,15 @@ func (r *Replica) Applied(index uint64) {
 	}
 }
 
-// Transfer hands the leadership to the voter that is best prepared for it. It
-// returns an error when there is none.
-func (r *Replica) Transfer() error {
+// Transfer hands the leadership to the voter that is best prepared for it, of
+// those that suit. It returns an error when there is none.
+func (r *Replica) Transfer(suits func(name string) bool) error {
 	if r.stopped || r.raft == nil {
 		return replication.ErrNotLeader
 	}
 	var best *replication.Progress
 	for _, p := range r.raft.Progress() {
-		if p.Learner || p.Voter == r.self() || !p.Active || p.NeedsCopy {
+		if p.Learner || p.Voter == r.self() || !p.Active || p.NeedsCopy || !suits(p.Voter.Name) {
 			continue
 		}
 		if best == nil || p.Match > best.Match {
@@ -332,8 +332,9 @@ func (r *Replica) Raft() (replication.Status, bool) {
 
 // Horizon is the log index up to which no follower that is in touch needs whole
 // entries any more, for a leader; other nodes keep what the leader may need of
-// them should it fail, so theirs is the release watermark.
-func (r *Replica) Horizon() uint64 {
+// them should it fail, so theirs is the release watermark. Those that the
+// leader gives up waiting for do not count; they get a copy of its store.
+func (r *Replica) Horizon(giveUp func(name string) bool) uint64 {
 	if r.raft == nil {
 		return 0
 	}
@@ -341,7 +342,7 @@ func (r *Replica) Horizon() uint64 {
 	horizon := status.Release
 	if status.Role == replication.Leader {
 		for _, p := range r.raft.Progress() {
-			if p.Active && !p.NeedsCopy {
+			if p.Active && !p.NeedsCopy && !giveUp(p.Voter.Name) {
 				horizon = min(horizon, p.Match)
 			}
 		}
