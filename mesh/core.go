@@ -29,9 +29,17 @@ type Options struct {
 	Random                   *rand.Rand
 }
 
-// patience is how many RetryTicks an unfinished attempt, an offer or an alarm
-// lasts without being renewed. More than one lost message fits in.
+// patience is how many RetryTicks an offer or an alarm lasts without being
+// renewed, and an unfinished attempt at first. More than one lost message fits in.
 const patience = 4
+
+// maxSilences bounds the life of an attempt: patience × 2^maxSilences RetryTicks.
+// A cluster whose round trips and disks need longer than the first life gets
+// there by doubling it.
+const maxSilences = 4
+
+// overridePatience is how many RetryTicks an operator's founding is repeated.
+const overridePatience = 150
 
 // Core is the membership of one store. Not safe for concurrent use.
 type Core struct {
@@ -53,6 +61,9 @@ type Core struct {
 	retryAt  uint64
 	obstacle string
 	told     uint64
+	// silences counts the attempts of this process that ended for want of an
+	// answer, up to maxSilences: each lets the next one wait longer.
+	silences int
 	// override is an operator's `found --without` that has not ended.
 	override *override
 
@@ -90,6 +101,10 @@ type peer struct {
 	boots     []boot
 	offer     *offer // valid while connected
 	question  question
+	// asked is a founder's request to confirm that is not answered yet, because
+	// this store does not see a member as the founder does; it came at askedAt.
+	asked     *Message
+	askedAt   uint64
 	offeredAt uint64 // tick of the last offer to it; zero: none
 	offered   Status // what it was judged by
 }
@@ -163,7 +178,7 @@ func (c *Core) Disconnected(name string) {
 // forget drops what was known through a connection that is gone or new. The
 // status stays: it is only a picture of the store anyway.
 func (p *peer) forget() {
-	p.role, p.offer, p.offeredAt, p.question = Role{}, nil, 0, question{}
+	p.role, p.offer, p.offeredAt, p.question, p.asked = Role{}, nil, 0, question{}, nil
 }
 
 // Step takes a message that came over the connection of the member from. A
@@ -234,6 +249,7 @@ func (c *Core) Take(effects *Effects) {
 // act derives what is to be done from what is known. It is idempotent: called
 // twice, the second call finds nothing to do.
 func (c *Core) act() {
+	c.answerAsked()
 	c.pursueAttempt()
 	c.join()
 	c.leadMembers()
@@ -246,6 +262,9 @@ func (c *Core) expire() {
 	for _, p := range c.peers {
 		if p.offer != nil && c.now > p.offer.at+c.retry(patience) {
 			p.offer = nil
+		}
+		if p.asked != nil && c.now > p.askedAt+c.retry(patience) {
+			p.asked = nil
 		}
 	}
 	if o := c.override; o != nil && c.now > o.endAt && c.attempt == nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // encodingVersion begins every encoded status and message.
-const encodingVersion = 1
+const encodingVersion = 2
 
 // maxTextBytes bounds the sentences in a message; longer ones are cut.
 const maxTextBytes = 1024
@@ -18,6 +18,10 @@ const maxTextBytes = 1024
 // minFoundingBytes is the least that an encoded founding takes, and so bounds
 // how many of them a message of a given length can hold.
 const minFoundingBytes = 8 + 8 + 8 + 1 + 8
+
+// minStatusBytes is the same for an encoded status: voter, lineage, four numbers,
+// no voters, promise, replaced lineage, counter and boot.
+const minStatusBytes = 1 + 8 + 16 + 4 + 1 + 16 + 16 + 2
 
 // AppendStatus appends the encoded status to dst.
 func AppendStatus(dst []byte, s *Status) []byte {
@@ -55,6 +59,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	case TypeConfirm, TypeGrant:
 		dst = appendAttempt(dst, m.Attempt)
 		dst = appendClaim(dst, m)
+		dst = appendPins(dst, m.Pins)
 	case TypeConfirmed, TypeGranted:
 		dst = appendAttempt(dst, m.Attempt)
 	case TypeRefused:
@@ -86,6 +91,7 @@ func DecodeMessage(data []byte) (Message, error) {
 	case TypeConfirm, TypeGrant:
 		m.Attempt = readAttempt(&r)
 		readClaim(&r, &m)
+		m.Pins = readPins(&r)
 	case TypeConfirmed, TypeGranted:
 		m.Attempt = readAttempt(&r)
 	case TypeRefused:
@@ -154,6 +160,30 @@ func readClaim(r *protocol.Reader, m *Message) {
 		}
 		m.Foundings = append(m.Foundings, f)
 	}
+}
+
+func appendPins(dst []byte, pins []Status) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(pins)))
+	for i := range pins {
+		dst = appendStatus(dst, &pins[i])
+	}
+	return dst
+}
+
+func readPins(r *protocol.Reader) []Status {
+	count := r.Uvarint()
+	if count > uint64(len(r.Rest)/minStatusBytes) {
+		r.Fail()
+		return nil
+	}
+	var pins []Status
+	for range count {
+		pins = append(pins, readStatus(r))
+		if r.Failed() {
+			return nil
+		}
+	}
+	return pins
 }
 
 func appendRole(dst []byte, role *Role) []byte {

@@ -130,7 +130,7 @@ func (c *Core) nextEpoch() uint64 {
 func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
 	a := &attempt{
 		Attempt: protocol.Attempt{Epoch: c.nextEpoch(), ID: protocol.AttemptID(c.fresh())},
-		own:     c.local.Status, without: without, operator: operator, endAt: c.now + c.retry(patience),
+		own:     c.local.Status, without: without, operator: operator, endAt: c.now + c.retry(patience<<c.silences),
 	}
 	for _, status := range p.view {
 		if status.Member != c.options.Self {
@@ -202,6 +202,7 @@ func (c *Core) obsolete(a *attempt) string {
 	case a.phase != confirming && c.promise() != a.Attempt && !c.off.ownPromise:
 		return fmt.Sprintf("this store promised epoch %d to another attempt", c.promise().Epoch)
 	case c.now >= a.endAt:
+		c.silences = min(c.silences+1, maxSilences)
 		return "no answer from " + list(a.unanswered())
 	}
 	if a.phase == confirming {
@@ -241,14 +242,27 @@ func (c *Core) ask(a *attempt) {
 	for i := range a.asked {
 		s := &a.asked[i]
 		m := Message{Type: TypeConfirm, Attempt: a.Attempt, Pinned: s.pin,
-			Contained: contains(c.local.Log, &s.pin), Foundings: c.local.Foundings}
+			Contained: contains(c.local.Log, &s.pin), Foundings: c.local.Foundings, Pins: a.pins()}
 		if a.phase == granting {
-			m.Type = TypeGrant
+			m.Type, m.Pins = TypeGrant, nil
 		}
 		if done := s.confirmed && a.phase == confirming || s.granted; !done {
 			c.send(c.peer(s.pin.Member), m)
 		}
 	}
+}
+
+// pins are what every member has to see as the founder does; nothing when an
+// operator named members absent, and so answers for what they may do.
+func (a *attempt) pins() []Status {
+	if len(a.without) > 0 {
+		return nil
+	}
+	all := make([]Status, len(a.asked))
+	for i := range a.asked {
+		all[i] = a.asked[i].pin
+	}
+	return all
 }
 
 // agreed takes a member's answer.

@@ -375,3 +375,138 @@ func TestConfirmingLeaderStepsDown(t *testing.T) {
 		t.Fatalf("effects %+v", e)
 	}
 }
+
+// A member confirms what a founder pinned only once it sees the others as the
+// founder does: it waits for a status that is on its way, and refuses when it
+// knows a later one.
+func TestConfirmingNeedsTheFoundersPicture(t *testing.T) {
+	pin := Status{Member: "n3", Store: 3, Counter: 4, Boot: 2}
+	ask := func(t *testing.T) (*Core, Message) {
+		c, _, m := member(t)
+		m.Type, m.Pins = TypeConfirm, []Status{m.Pinned, pin}
+		return c, m
+	}
+	answers := func(c *Core) (confirmed int, refusal Refusal) {
+		var e Effects
+		c.Take(&e)
+		for _, m := range e.Messages {
+			refusal = max(refusal, m.Message.Refusal)
+		}
+		return len(sent(&e, TypeConfirmed)), refusal
+	}
+	for _, test := range []struct {
+		name    string
+		seen    *Status // of n3, before the question; nil: none
+		learns  *Status // after it
+		now     bool    // it confirms at once
+		then    bool    // it confirms after learning
+		refusal Refusal
+	}{
+		{"the same", &pin, nil, true, false, 0},
+		{"nothing", nil, nil, false, false, 0},
+		{"nothing, then the same", nil, &pin, false, true, 0},
+		{"an earlier state, then the same", &Status{Member: "n3", Store: 3, Counter: 3, Boot: 2}, &pin, false, true, 0},
+		{"an earlier process, then the same", &Status{Member: "n3", Store: 3, Counter: 9, Boot: 1}, &pin, false, true, 0},
+		{"another store, then the same", &Status{Member: "n3", Store: 7, Counter: 9, Boot: 9}, &pin, false, true, 0},
+		{"a later state", &Status{Member: "n3", Store: 3, Counter: 5, Boot: 2}, nil, false, false, RefusedStale},
+		{"a later process", &Status{Member: "n3", Store: 3, Counter: 1, Boot: 3}, nil, false, false, RefusedStale},
+		{"nothing, then a later state", nil, &Status{Member: "n3", Store: 3, Counter: 5, Boot: 2}, false, false, RefusedStale},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, m := ask(t)
+			if test.seen != nil {
+				c.Connected("n3", *test.seen)
+				answers(c)
+			}
+			c.Step("n1", m)
+			confirmed, refusal := answers(c)
+			if test.learns != nil {
+				if refusal != 0 || confirmed != 0 {
+					t.Errorf("before: confirmed %d, refusal %s", confirmed, refusal)
+				}
+				c.Connected("n3", *test.learns)
+				after, refused := answers(c)
+				if (after == 1) != test.then || refused != test.refusal {
+					t.Errorf("after: confirmed %d, refusal %s", after, refused)
+				}
+				return
+			}
+			if (confirmed == 1) != test.now || refusal != test.refusal {
+				t.Errorf("confirmed %d, refusal %s", confirmed, refusal)
+			}
+		})
+	}
+	t.Run("the question lapses", func(t *testing.T) {
+		c, m := ask(t)
+		c.Step("n1", m)
+		for range patience*testRetryTicks + 1 {
+			c.Tick()
+		}
+		answers(c)
+		c.Connected("n3", pin)
+		if confirmed, _ := answers(c); confirmed != 0 {
+			t.Error("an old question is answered")
+		}
+	})
+	t.Run("the founder's connection is lost", func(t *testing.T) {
+		c, m := ask(t)
+		c.Step("n1", m)
+		c.Disconnected("n1")
+		answers(c)
+		c.Connected("n3", pin)
+		if confirmed, _ := answers(c); confirmed != 0 {
+			t.Error("a question of a lost connection is answered")
+		}
+	})
+}
+
+// Each attempt that ends in silence lets the next one wait twice as long, up to
+// a bound: so links and disks that are slow do not keep a cluster from forming.
+func TestAttemptsWaitLongerAfterSilence(t *testing.T) {
+	c, _, _ := founder(t)
+	var lives []uint64
+	for range 6 {
+		began := c.now
+		attempt := c.attempt
+		for c.attempt == attempt {
+			c.Tick()
+		}
+		lives = append(lives, c.now-began)
+		for c.attempt == nil {
+			c.Tick()
+		}
+	}
+	first := uint64(patience * testRetryTicks)
+	if want := []uint64{first, 2 * first, 4 * first, 8 * first, 16 * first, 16 * first}; !slices.Equal(lives, want) {
+		t.Errorf("lives %d, want %d", lives, want)
+	}
+}
+
+// Members whose messages take longer than the first life of an attempt found a
+// lineage all the same.
+func TestFoundingOverSlowLinks(t *testing.T) {
+	const delay = 5 * testRetryTicks // one way
+	c := newCluster(t, 1, "n1", "n2", "n3")
+	due := map[int][]packet{} // by tick
+	c.link("n1", "n2", "n3")
+	for now := range 40 * delay {
+		due[now+delay] = append(due[now+delay], c.net...)
+		c.net = nil
+		for _, p := range due[now] {
+			if n := c.nodes[p.to]; n.up {
+				n.core.Step(p.from, p.m)
+				c.settle(n)
+			}
+		}
+		delete(due, now)
+		for _, name := range c.names {
+			c.nodes[name].core.Tick()
+			c.settle(c.nodes[name])
+		}
+		if len(c.judge.founds) > 0 {
+			c.spotless()
+			return
+		}
+	}
+	c.must(false, "nothing is founded")
+}

@@ -99,7 +99,7 @@ func (j *judge) installs(n *node, f protocol.Founding) {
 			continue
 		}
 		for _, name := range j.c.names {
-			if other := j.c.nodes[name]; other.store.holds(a.write) && !(operator && slices.Contains(n.without, name)) {
+			if other := j.c.nodes[name]; other.store.holds(a.write) && !other.gaveUp && !(operator && slices.Contains(n.without, name)) {
 				j.fault("S2", "%s founds %s without %s, which %s holds", n.voter(), protocol.Lineage(f.Attempt), a.write, other.voter())
 			}
 		}

@@ -57,6 +57,9 @@ type Message struct {
 	// Foundings of the sender's log, oldest first, in TypeConfirm, TypeGrant
 	// and TypeOffer.
 	Foundings []protocol.Founding
+	// Pins is the founder's whole picture, in TypeConfirm: the statuses that it
+	// pinned of the other members. Empty when members are named absent.
+	Pins []Status
 	// CatchUp: the offer is for a voter or learner of the sender's lineage whose
 	// next entry the sender no longer keeps.
 	CatchUp bool
@@ -101,10 +104,14 @@ const (
 	RefusedLeading Refusal = 4
 	// RefusedLeave: the member may not leave its lineage for the founder's log.
 	RefusedLeave Refusal = 5
+	// RefusedStale: the member has seen a later status of another member than
+	// the founder pinned.
+	RefusedStale Refusal = 6
 )
 
 var refusalNames = [...]string{
 	RefusedBusy: "busy", RefusedChanged: "changed", RefusedPromised: "promised", RefusedLeading: "leading", RefusedLeave: "may-not-leave",
+	RefusedStale: "stale",
 }
 
 // String prints the refusal's name.

@@ -77,7 +77,7 @@ func (c *Core) Found(without []string) error {
 		return err
 	}
 	without = named(without)
-	c.override = &override{without: without, endAt: c.now + c.retry(5*patience)}
+	c.override = &override{without: without, endAt: c.now + c.retry(overridePatience)}
 	c.event(Warning, "an operator orders a founding", "without", strings.Join(without, ","), "store", c.local.Store,
 		"lineage", c.local.Lineage, "index", c.local.LastIndex, "epoch", c.local.Epoch)
 	if c.attempt != nil {

@@ -84,7 +84,7 @@ func TestOverrideEnds(t *testing.T) {
 	c.only("b", "c")
 	c.nodes["c"].following = ""
 	c.must(c.order("c", "a") == nil, "order")
-	c.tick(10 * patience * testRetryTicks)
+	c.tick(2 * overridePatience * testRetryTicks)
 	c.must(c.nodes["c"].core.override == nil && c.said("c: the operator's founding is given up", "no answer from b"), "it goes on for ever")
 }
 

@@ -45,11 +45,26 @@ func (c *Core) followNobody() {
 }
 
 // answerConfirm is step 1 of a founding at a member (rule P5): it answers only
-// if its status is still the pinned one, drops leadership, and persists nothing.
+// if its status is still the pinned one and it sees all others as the founder
+// does, drops leadership, and persists nothing. The second condition fences what
+// is still on its way from processes that are gone: links keep order, so whoever
+// sees a member as it is now has had everything that an earlier process of that
+// member, or this one in an earlier state, ever sent.
 func (c *Core) answerConfirm(p *peer, m *Message) {
+	p.asked = nil
 	if refusal, reason := c.judge(m); refusal != 0 {
 		c.refuse(p, m, refusal, reason)
 		return
+	}
+	if !c.off.ownPicture {
+		switch member, later := c.differs(m.Pins); {
+		case later:
+			c.refuse(p, m, RefusedStale, fmt.Sprintf("it has seen a later status of %s", member))
+			return
+		case member != "":
+			p.asked, p.askedAt = m, c.now // the announcement is on its way
+			return
+		}
 	}
 	if !c.local.Blank() && !c.off.confirmStepsDown {
 		c.effects.StepDown = true // also a candidate: votes of stores that are gone may be on their way
@@ -60,6 +75,36 @@ func (c *Core) answerConfirm(p *peer, m *Message) {
 		}
 	}
 	c.send(p, Message{Type: TypeConfirmed, Attempt: m.Attempt})
+}
+
+// differs returns the first member that this store sees otherwise than the
+// founder does, and whether it knows the later status.
+func (c *Core) differs(pins []Status) (member string, later bool) {
+	for i := range pins {
+		pin := &pins[i]
+		p := c.peer(pin.Member)
+		if p == nil || p.seen && p.status.Equal(pin) {
+			continue // of this store itself judge has the last word
+		}
+		later := p.seen && p.status.Store == pin.Store &&
+			(p.status.Boot > pin.Boot || p.status.Boot == pin.Boot && p.status.Counter > pin.Counter)
+		return pin.Member, later
+	}
+	return "", false
+}
+
+// answerAsked looks again at requests to confirm that had to wait.
+func (c *Core) answerAsked() {
+	if c.finished {
+		return
+	}
+	for _, p := range c.peers {
+		if m := p.asked; m != nil {
+			at := p.askedAt
+			c.answerConfirm(p, m)
+			p.askedAt = at
+		}
+	}
 }
 
 // answerGrant is step 3 of a founding at a member (rule P5): the same test, and

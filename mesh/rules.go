@@ -7,6 +7,7 @@ type switches struct {
 	confirm           bool // P5(1): every member confirms before anything is persisted
 	confirmStepsDown  bool // P5(1): a confirming leader drops leadership
 	leaderRefuses     bool // P5(1): a leader in contact with its quorum refuses
+	ownPicture        bool // P5(1): a member confirms only what it sees itself
 	promiseDropsStage bool // P3: a promise discards a half-staged copy
 	rankByFounding    bool // P5: survivors rank by founding epoch; off: by epoch
 	bump              bool // P6: a leader bumps above foreign promises and epochs

@@ -119,8 +119,7 @@ func TestCE4StagedCopyActivatedAfterAGrant(t *testing.T) {
 		c.changed(c.nodes["c"])
 		// 4. c starts n=2. a2, b2 confirm; c promises 2; a2, b2 grant.
 		c.withhold("c", TypeGranted)
-		c.link("a", "c")
-		c.link("b", "c")
+		c.link("a", "b", "c")
 		c.quiet()
 		c.starts("c")
 		c.quiet()
@@ -196,8 +195,7 @@ func (c *cluster) lateGrants() {
 	c.wipe("b")
 	c.withhold("a", TypeGrant)
 	c.withhold("b", TypeGrant)
-	c.only("c", "a")
-	c.connect("c", "b")
+	c.only("a", "b", "c")
 	c.nodes["c"].following = ""
 	c.changed(c.nodes["c"])
 	c.quiet()

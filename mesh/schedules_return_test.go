@@ -13,14 +13,14 @@ func TestR1BackBetweenConfirmAndPromise(t *testing.T) {
 		c.wipe("b")
 		c.nodes["c"].following = ""
 		c.withhold("c", TypeConfirmed)
-		c.only("c", "a")
-		c.connect("c", "b")
+		c.only("a", "b", "c")
 		c.quiet()
 		c.starts("c")
 		c.quiet()
 		c.must(c.attempting("c"), "1")
 		// 2. a restarts on a1. {a1,c1} is electable again. c does not notice.
 		delete(c.linked, pair("a", "c"))
+		delete(c.linked, pair("a", "b"))
 		c.returns("a", a1)
 		c.must(len(c.judge.winners()) == 1, "2")
 		// 3. b2 confirms, c promises 2 and stops.
@@ -45,8 +45,7 @@ func returning(c *cluster) (a1 *store) {
 	c.wipe("b")
 	c.nodes["c"].following = ""
 	c.withhold("b", TypeGrant)
-	c.only("c", "a")
-	c.connect("c", "b")
+	c.only("a", "b", "c")
 	c.quiet()
 	c.starts("c")
 	c.quiet()

@@ -37,8 +37,9 @@
 //     overlap; calls for different names may.
 //   - Frames arrive in the order in which Send accepted them, none twice. While
 //     the sender sees no Disconnected, none is missing either. Across a
-//     Disconnected some may be missing, and earlier ones may still arrive after
-//     the next Connected when the process at the other end is the same.
+//     Disconnected some may be missing. The order holds across links all the
+//     same: a frame never comes after a later one of the same process, nor after
+//     Connected has told of a later process of that member.
 //   - A hello is a moment in the past. What the owner says of itself may have
 //     changed since; it sends its present status as the first frame of a link.
 //

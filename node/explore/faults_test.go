@@ -85,12 +85,14 @@ func TestSearchFindsConfirmingLeaderThatLeadsOn(t *testing.T) {
 		s.talk("b", "c")
 		s.wipe("a", "c")
 		s.rejoin("a", "b")
+		s.greet("b", "c")
 	})
 }
 
 func TestSearchFindsStagedCopyActivatedAfterAGrant(t *testing.T) {
-	// CE4 in the middle of step 4: c has promised.
-	refinds(t, []string{"promise-drops-stage"}, "S2", Search{Limits: map[Op]int{}, Depth: 6}, func(s *script) {
+	// CE4 in the middle of step 4: c has promised. See the schedule for the second
+	// clause that is off.
+	refinds(t, []string{"promise-drops-stage", "own-picture"}, "S2", Search{Limits: map[Op]int{}, Depth: 6}, func(s *script) {
 		s.must(s.acked(s.write("a", "b")), "1")
 		s.lose("a", "c")
 		s.wipe("b")
@@ -99,12 +101,19 @@ func TestSearchFindsStagedCopyActivatedAfterAGrant(t *testing.T) {
 		s.copyFrom(1)
 		s.take("b", "a", func(*packet) bool { return true })
 		s.wipe("a")
-		for s.node("c").store.promise.Epoch == 0 {
+		if s.on {
+			s.greet("a", "b")
+		}
+		for range 6 {
+			if s.node("c").store.promise.Epoch > 0 {
+				break
+			}
 			s.from("a", "c")
 			s.from("b", "c")
 			s.from("c", "a")
 			s.from("c", "b")
 		}
+		s.must(s.node("c").store.promise.Epoch > 0, "c does not promise")
 	})
 }
 

@@ -20,6 +20,7 @@ func TestR1BackBetweenConfirmAndPromise(t *testing.T) {
 		s := newScript(t, Formed(off, "a", "b", "c"), on)
 		// 1. a, b are wiped (a2, b2). c starts n=2; a2 confirms.
 		s.wipe("a", "b")
+		s.greet("a", "b")
 		s.from("a", "c")
 		s.from("b", "c")
 		s.from("c", "a")
@@ -54,6 +55,7 @@ func (s *script) returning() (late *packet) {
 	s.lose("a", "c")
 	s.lose("b", "c")
 	s.wipe("a", "b")
+	s.greet("a", "b")
 	for range 4 {
 		s.from("a", "c")
 		s.from("b", "c")

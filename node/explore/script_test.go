@@ -98,6 +98,17 @@ func (s *script) copies(name string) bool {
 // from delivers one direction.
 func (s *script) from(from, to string) { s.Deliver(s.index(from), s.index(to)) }
 
+// greet lets every two of the named see how the other is now.
+func (s *script) greet(names ...string) {
+	for _, from := range names {
+		for _, to := range names {
+			if from != to {
+				s.from(from, to)
+			}
+		}
+	}
+}
+
 func (s *script) beat(name string)    { s.Beat(s.index(name)) }
 func (s *script) timeout(name string) { s.Timeout(s.index(name)) }
 
