@@ -15,7 +15,7 @@ RULES = ./mesh ./replication ./node/replica ./node/explore
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process fuzz simulate simulate-long schedules check-long bench demo clean
+.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long bench demo clean
 
 build: ## one static binary, ./holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
@@ -42,6 +42,9 @@ MEMORY_MB ?= 8000
 
 check-long: ## the explorer, further: make check-long MINUTES=60
 	EXPLORE_MINUTES=$(MINUTES) EXPLORE_MEMORY_MB=$(MEMORY_MB) $(GO) test -count=1 -timeout 0 -v -run 'KeepsTheRules|KeepTheRules' ./node/explore
+
+race: ## the process tests with the race detector, in the tests and in the nodes; needs gcc
+	$(GO) test -race -count=1 -timeout 30m $(PROCESS_TESTS)
 
 process:
 	$(GO) test -count=1 -timeout 8m $(PROCESS_TESTS)

@@ -63,14 +63,25 @@ func run(m *testing.M) int {
 		return 1
 	}
 	program = filepath.Join(folder, "server")
-	build := exec.Command("go", "build", "-trimpath", "-o", program, underTest.source())
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := buildCommand()
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build %s: %v\n%s", underTest.source(), err, out)
 		return 1
 	}
 	keepStoresInMemory()
 	return m.Run()
+}
+
+// buildCommand builds the binary under test: as users get it, or with the race
+// detector, which ends a process that it catches.
+func buildCommand() *exec.Cmd {
+	if raceDetector {
+		os.Setenv("GORACE", "halt_on_error=1")
+		return exec.Command("go", "build", "-race", "-trimpath", "-o", program, underTest.source())
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", program, underTest.source())
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return build
 }
 
 // enoughMemory is more than all tests together store at any time.

@@ -1,0 +1,6 @@
+//go:build !race
+
+package integration
+
+// raceDetector: the binary is built as users get it.
+const raceDetector = false
