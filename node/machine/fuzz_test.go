@@ -125,7 +125,7 @@ func FuzzRestore(f *testing.F) {
 		f.Add(kind, bytes.Repeat([]byte{1}, 40))
 		f.Add(kind, bytes.Repeat([]byte{255}, 40))
 	}
-	f.Add(byte(keyStream), append(make([]byte, 8), `{"name":"A","subjects":["a.>"]}`...))
+	f.Add(byte(keyStream), append(make([]byte, 9), `{"name":"A","subjects":["a.>"]}`...))
 	f.Add(byte(keyBlock), binary.LittleEndian.AppendUint64(nil, 1))
 	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
 		m := fuzzMachine(t)
