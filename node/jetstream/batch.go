@@ -60,6 +60,7 @@ const (
 	waitCall
 	waitDeliver
 	waitAcks
+	waitFeed
 )
 
 type span struct{ start, end uint32 }
@@ -71,6 +72,8 @@ type call struct {
 	consumer *consumer                        // of a Deliver or Acks
 	target   *pull                            // the only one that a Deliver is for
 	guess    bool                             // a Deliver that may find nothing
+	feed     *feed                            // that proposed a message
+	size     int                              // of it
 	replies  span                             // of double acks, in proposal.replies
 }
 
@@ -160,6 +163,7 @@ func (d *Door) Flush() {
 	if d.role != leading {
 		return
 	}
+	d.runFeeds()
 	d.startBarrier()
 	d.bus.Heard(d.hear)
 	d.deliverReady()
@@ -220,6 +224,8 @@ func (d *Door) refused(p *proposal) {
 			p.calls[w.span.start].consumer.delivering = false
 		case waitCall:
 			d.answerUnavailable(p.calls[w.span.start].request)
+		case waitFeed:
+			d.lost(p.calls[w.span.start].feed, p.calls[w.span.start].size)
 		}
 	}
 	d.release(p)
@@ -280,6 +286,8 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 				d.bus.Publish(p.reply(reply), nil, nil, nil)
 			}
 			d.schedule(c.consumer)
+		case waitFeed:
+			d.fed(&p.calls[w.span.start], result)
 		}
 	}
 	if b := &d.batches; len(b.flying) == 0 {

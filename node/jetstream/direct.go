@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,10 @@ type direct struct {
 	// subjects counts, by the name of a stream, the streams that answer for it:
 	// itself, and mirrors.
 	subjects map[string]int
-	asked    bool           // a barrier failed: no other before the next tick
-	batches  []*directBatch // answers of several messages under way, in their order
+	answers  map[machine.Incarnation][]string // the names that each stream answers for
+	mirrors  map[string]*machine.Stream       // one of the mirrors, by the name of the origin
+	asked    bool                             // a barrier failed: no other before the next tick
+	batches  []*directBatch                   // answers of several messages under way, in their order
 }
 
 type directState uint8
@@ -78,34 +81,60 @@ func (d *Door) CloseDirect() {
 // answersFor returns the names of the streams that a stream answers direct
 // reads for.
 func answersFor(s *machine.Stream) []string {
-	if s.Config().AllowDirect {
-		return []string{s.Name()}
+	config := s.Config()
+	var names []string
+	if config.AllowDirect {
+		names = append(names, s.Name())
 	}
-	return nil
+	if config.MirrorDirect && s.MirrorReady() {
+		names = append(names, config.Mirror.Name)
+	}
+	return names
 }
 
 // openDirect subscribes for every stream that there is.
 func (d *Door) openDirect() {
 	d.direct.state = directOpen
-	d.direct.subjects = make(map[string]int)
+	d.direct.subjects, d.direct.answers = make(map[string]int), make(map[machine.Incarnation][]string)
+	d.direct.mirrors = make(map[string]*machine.Stream)
 	for _, s := range d.machine.Streams() {
-		d.listenDirect(answersFor(s), 1)
+		d.answerFor(s, answersFor(s))
 	}
 }
 
-// listenDirect counts a stream in or out for names that it answers for.
-func (d *Door) listenDirect(names []string, change int) {
-	subjects := d.direct.subjects
+// answerFor changes the names that a stream answers for.
+func (d *Door) answerFor(s *machine.Stream, names []string) {
+	direct := &d.direct
+	before := direct.answers[s.Incarnation()]
 	for _, name := range names {
-		before := subjects[name]
-		subjects[name] += change
-		switch {
-		case subjects[name] == 0:
-			delete(subjects, name)
-			d.unsubscribeDirect(name)
-		case before == 0:
+		if direct.subjects[name]++; direct.subjects[name] == 1 {
 			d.bus.Subscribe(directPrefix+name, directGroup)
 			d.bus.Subscribe(directPrefix+name+".>", directGroup)
+		}
+		if name != s.Name() {
+			direct.mirrors[name] = s
+		}
+	}
+	for _, name := range before {
+		if direct.subjects[name]--; direct.subjects[name] == 0 {
+			delete(direct.subjects, name)
+			d.unsubscribeDirect(name)
+		}
+		if direct.mirrors[name] == s && !slices.Contains(names, name) {
+			d.findMirror(name)
+		}
+	}
+	if direct.answers[s.Incarnation()] = names; len(names) == 0 {
+		delete(direct.answers, s.Incarnation())
+	}
+}
+
+// findMirror looks for another mirror that answers for a name.
+func (d *Door) findMirror(name string) {
+	delete(d.direct.mirrors, name)
+	for _, s := range d.machine.Streams() {
+		if name != s.Name() && slices.Contains(answersFor(s), name) {
+			d.direct.mirrors[name] = s
 		}
 	}
 }
@@ -127,28 +156,11 @@ func (d *Door) Observe(results *machine.Results) {
 			continue
 		}
 		switch e.Kind {
-		case machine.EventStreamCreated:
-			d.listenDirect(answersFor(e.Stream), 1)
+		case machine.EventStreamCreated, machine.EventStreamUpdated, machine.EventMirrorReady:
+			d.answerFor(e.Stream, answersFor(e.Stream))
 		case machine.EventStreamDeleted:
-			d.listenDirect(answersFor(e.Stream), -1)
-		case machine.EventStreamUpdated:
-			d.resetDirect()
+			d.answerFor(e.Stream, nil)
 		}
-	}
-}
-
-// resetDirect counts anew, after a configuration has changed.
-func (d *Door) resetDirect() {
-	before := d.direct.subjects
-	d.direct.subjects = make(map[string]int)
-	for name := range before {
-		d.direct.subjects[name] = 1 // subscribed already
-	}
-	for _, s := range d.machine.Streams() {
-		d.listenDirect(answersFor(s), 1)
-	}
-	for _, name := range sortedKeys(before) {
-		d.listenDirect([]string{name}, -1)
 	}
 }
 
@@ -251,12 +263,13 @@ func (d *Door) serveDirect(r *request) {
 	d.bus.Publish(r.reply, nil, header, m.Payload)
 }
 
-// directStream returns the stream that answers direct reads of that name.
+// directStream returns the stream that answers direct reads of that name: itself,
+// or a mirror.
 func (d *Door) directStream(name string) *machine.Stream {
 	if s := d.machine.Stream(name); s != nil && s.Config().AllowDirect {
 		return s
 	}
-	return nil
+	return d.direct.mirrors[name]
 }
 
 // directRequest reads what is asked for, or says why it is refused, in the

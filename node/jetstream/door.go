@@ -83,6 +83,7 @@ type Door struct {
 	barriers   uint64 // context of the last barrier asked for
 	reads      reads
 	direct     direct
+	feeds      feeds
 	streams    map[machine.Incarnation]*stream
 	lastStream *machine.Stream // the last argument of streamOf, and its result
 	last       *stream
@@ -146,6 +147,7 @@ func New(options Options) *Door {
 		random:  options.Random,
 		options: options,
 	}
+	d.bus = &loopback{Bus: options.Bus, door: d}
 	d.batches.builder.SetAccount(options.Account)
 	d.hear = d.heard
 	d.forget()
@@ -173,6 +175,7 @@ func (d *Door) forget() {
 	d.unlistenAll()
 	d.listeners = make(map[listener][]*consumer)
 	d.held = nil
+	d.feeds = feeds{}
 }
 
 // Counters returns what the door did so far.
@@ -186,6 +189,7 @@ func (d *Door) Lead() {
 		return
 	case handingOver:
 		d.role = leading
+		d.startFeeds()
 		held := d.held
 		d.held = nil
 		for i := range held {
@@ -207,6 +211,7 @@ func (d *Door) Lead() {
 			d.openConsumer(c, now)
 		}
 	}
+	d.startFeeds()
 	for _, prefix := range prefixes {
 		d.bus.Subscribe(prefix+">", groupOf(prefix))
 	}
@@ -219,6 +224,7 @@ func (d *Door) Handover() {
 	if d.role != leading {
 		return
 	}
+	d.stopFeeds()
 	d.proposeAll()
 	d.startBarrier()
 	d.role = handingOver
@@ -273,6 +279,7 @@ func (d *Door) leave(status string) {
 	if d.role == following {
 		return
 	}
+	d.stopFeeds()
 	d.unsubscribe()
 	d.releasePulls(status)
 	if d.role != leading {
@@ -306,6 +313,12 @@ func (d *Door) Handle(m *Message) {
 		d.hold(m)
 		return
 	}
+	if len(d.feeds.inboxes) > 0 {
+		if f := d.feeds.inboxes[string(m.Subject)]; f != nil {
+			d.handleFeed(f, m)
+			return
+		}
+	}
 	if len(m.Subject) > 0 && m.Subject[0] == '$' {
 		// A stream may store such messages as well.
 		if d.handleReserved(m) && (d.reserved == 0 || d.machine.Match(m.Subject) == nil) {
@@ -332,6 +345,9 @@ func (d *Door) handleReserved(m *Message) bool {
 
 // hold keeps a copy of a message for the next leader.
 func (d *Door) hold(m *Message) {
+	if bytes.HasPrefix(m.Subject, []byte("$JS.S.")) || bytes.HasPrefix(m.Subject, []byte("$JS.M.")) || bytes.HasPrefix(m.Subject, []byte("$JSC.R.")) {
+		return // for a feed, which the next leader begins anew
+	}
 	buffer := make([]byte, 0, len(m.Subject)+len(m.Reply)+len(m.Header)+len(m.Payload))
 	keep := func(b []byte) []byte {
 		start := len(buffer)
@@ -350,6 +366,7 @@ func (d *Door) Tick(now int64) {
 		return
 	}
 	d.runDeadlines(now)
+	d.tickFeeds(now)
 	d.logStale(now)
 	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
 		for _, c := range d.stalled {

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -58,6 +59,32 @@ func withoutHeader(header []byte, key string) []byte {
 			return nil
 		}
 	}
+}
+
+// appendWithout appends a header to dst without the lines whose names begin with
+// one of the prefixes; nothing when no other line is there.
+func appendWithout(dst, header []byte, prefixes ...string) []byte {
+	start := len(dst)
+	end := bytes.Index(header, []byte(crlf))
+	if end < 0 {
+		return dst
+	}
+	dst = append(dst, headerLine...)
+	for rest := header[end+len(crlf):]; ; {
+		end := bytes.Index(rest, []byte(crlf))
+		if end <= 0 {
+			break
+		}
+		line := rest[:end+len(crlf)]
+		rest = rest[len(line):]
+		if !slices.ContainsFunc(prefixes, func(prefix string) bool { return bytes.HasPrefix(line, []byte(prefix)) }) {
+			dst = append(dst, line...)
+		}
+	}
+	if len(dst)-start == len(headerLine) {
+		return dst[:start]
+	}
+	return append(dst, crlf...)
 }
 
 // withoutStatus drops the status of a header's first line, so that a stored

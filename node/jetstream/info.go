@@ -14,12 +14,15 @@ import (
 func (d *Door) describeStream(s *machine.Stream) *server.StreamInfo {
 	config := *s.Config()
 	config.Metadata = withVersion(config.Metadata)
+	mirror, sources := d.describeFeeds(s)
 	return &server.StreamInfo{
 		Config:    config,
 		Created:   s.Created(),
 		State:     s.State(),
 		Domain:    d.options.Domain,
 		Cluster:   d.node.Cluster(),
+		Mirror:    mirror,
+		Sources:   sources,
 		TimeStamp: d.time(),
 	}
 }

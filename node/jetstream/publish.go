@@ -70,15 +70,21 @@ func (d *Door) publish(m *Message) {
 	}
 	d.room(size + len(m.Subject) + commandOverhead)
 	b.builder.Publish(s.Incarnation(), m.Subject, header, m.Payload)
-	if st := d.streamOf(s); st != nil && len(st.waiting) > 0 && !st.touched {
-		st.touched = true
-		d.touched = append(d.touched, st)
-	}
+	d.touch(s)
 	if len(reply) == 0 {
 		b.wait(waiter{})
 		return
 	}
 	b.wait(waiter{kind: waitPublish, span: b.keep(reply)})
+}
+
+// touch takes note that the open batch has a message for a stream: somebody may
+// wait for it.
+func (d *Door) touch(s *machine.Stream) {
+	if st := d.streamOf(s); st != nil && len(st.waiting) > 0 && !st.touched {
+		st.touched = true
+		d.touched = append(d.touched, st)
+	}
 }
 
 // storedHeader returns the header as it is stored: without a status, which

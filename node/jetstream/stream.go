@@ -107,14 +107,20 @@ func (d *Door) observe(e *machine.Event) {
 				d.schedule(c)
 			}
 		}
+		for _, f := range d.feeds.local[e.Stream.Name()] {
+			d.scheduleFeed(f)
+		}
 	case machine.EventStreamCreated:
 		d.openStream(e.Stream)
+		d.followStream(e)
 	case machine.EventStreamUpdated:
 		if st := d.streams[e.Stream.Incarnation()]; st != nil {
 			d.listen(st, listenSubjects(e.Stream))
 		}
+		d.followStream(e)
 	case machine.EventStreamDeleted:
 		d.closeStream(e.Stream)
+		d.followStream(e)
 	case machine.EventConsumerCreated:
 		d.openConsumer(e.Consumer, now)
 	case machine.EventConsumerPaused:

@@ -67,3 +67,22 @@ func (s *Stream) LastOfEach(filters []string, upTo uint64, most int) ([]uint64, 
 	slices.Sort(found)
 	return found, true
 }
+
+// Seek finds the first message at or after a sequence whose subject one of the
+// filters matches; without filters any. It looks at no more than so many
+// messages: next is where to go on, whether one was found or not.
+func (s *Stream) Seek(from uint64, filters []string, most int) (stored Stored, found bool, next uint64) {
+	from = max(from, s.first)
+	for range most {
+		seq, ok := s.index.next(from)
+		if !ok {
+			return Stored{}, false, max(from, s.last+1)
+		}
+		from = seq + 1
+		r, _ := s.index.get(seq)
+		if coversAny(filters, s.subjects.list[r.subject].name) {
+			return s.describe(seq, &r), true, from
+		}
+	}
+	return Stored{}, false, from
+}

@@ -1,0 +1,91 @@
+package jetstream
+
+import (
+	"bytes"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// loopback stands between the door and its bus. The NATS server gives a door
+// nothing back that the door sent itself; what the door's own feeds are to get
+// of its consumers is handed to them here.
+type loopback struct {
+	Bus
+	door *Door
+}
+
+// loopedMessage is on its way to a feed of this door, or from one to its API.
+type loopedMessage struct {
+	to *feed // nil: the API
+	Message
+}
+
+// Publish hands the message to a feed of this door, or sends it.
+func (l *loopback) Publish(subject, reply, header, payload []byte) {
+	if !l.door.loop(subject, reply, header, payload) {
+		l.Bus.Publish(subject, reply, header, payload)
+	}
+}
+
+// Deliver hands the message to a feed of this door, or sends it.
+func (l *loopback) Deliver(to, reply, header, payload []byte) {
+	if !l.door.loop(to, reply, header, payload) {
+		l.Bus.Deliver(to, reply, header, payload)
+	}
+}
+
+// Interest knows of the door's own feeds besides.
+func (l *loopback) Interest(subject string) bool {
+	if f := l.door.feeds.inboxes[subject]; f != nil && f.remote.local {
+		return true
+	}
+	return l.Bus.Interest(subject)
+}
+
+// loop keeps a message for a feed of this door, if it is for one.
+func (d *Door) loop(subject, reply, header, payload []byte) bool {
+	if len(d.feeds.inboxes) == 0 {
+		return false
+	}
+	f := d.feeds.inboxes[string(subject)]
+	if f == nil || !f.remote.local {
+		return false
+	}
+	m := Message{bytes.Clone(subject), bytes.Clone(reply), bytes.Clone(header), bytes.Clone(payload)}
+	d.feeds.looped = append(d.feeds.looped, loopedMessage{to: f, Message: m})
+	return true
+}
+
+// tellOrigin sends a message to where the feed's origin is.
+func (d *Door) tellOrigin(f *feed, subject, reply string, header, payload []byte) {
+	if f.remote.local {
+		m := Message{[]byte(subject), []byte(reply), header, payload}
+		d.feeds.looped = append(d.feeds.looped, loopedMessage{Message: m})
+		return
+	}
+	d.bus.Publish([]byte(subject), []byte(reply), header, payload)
+}
+
+// runLoop passes on what is between feeds and the door's own API.
+func (d *Door) runLoop() {
+	for len(d.feeds.looped) > 0 {
+		looped := d.feeds.looped
+		d.feeds.looped = nil
+		for i := range looped {
+			switch m := &looped[i]; {
+			case m.to == nil:
+				d.Handle(&m.Message)
+			case !m.to.gone:
+				d.handleFeed(m.to, &m.Message)
+			}
+		}
+	}
+}
+
+// accountName is the name of the door's account as NATS knows it.
+func (d *Door) accountName() string {
+	if d.options.Account == "" {
+		return server.DEFAULT_GLOBAL_ACCOUNT
+	}
+	return d.options.Account
+}
