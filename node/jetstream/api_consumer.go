@@ -72,15 +72,26 @@ func (d *Door) createConsumer(r *request, names func(*server.CreateConsumerReque
 		resp.Error = apiErr
 		return resp
 	}
+	if resp.Error = d.prepareSourcing(r, s, &body.Config); resp.Error != nil {
+		return resp
+	}
 	config, apiErr := d.consumerConfig(s, &body)
 	if apiErr != nil {
 		resp.Error = apiErr
 		return resp
 	}
-	d.room(len(r.payload) + commandOverhead)
+	d.room(len(r.payload) + 2*commandOverhead)
 	d.batches.builder.CreateConsumer(s.Incarnation(), config, body.Action)
+	again := d.resetSourcing(r, s, config, resp)
 	d.propose(r, func(d *Door, result *machine.Result) any {
-		if resp.Error = result.Err; resp.Error == nil {
+		if resp.Error == nil {
+			resp.Error = result.Err
+		}
+		switch {
+		case resp.Error != nil:
+		case again:
+			resp.ConsumerInfo = d.describeReset(result)
+		default:
 			resp.ConsumerInfo = d.describeConsumer(result.Consumer)
 		}
 		return resp

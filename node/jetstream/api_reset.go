@@ -18,6 +18,7 @@ func (d *Door) consumerReset(r *request) any {
 		resp.Error = apiErr
 		return resp
 	}
+	r.identifyReset(c.Stream())
 	d.room(commandOverhead)
 	d.batches.builder.ResetConsumer(c.Incarnation(), body.Seq)
 	d.propose(r, func(d *Door, result *machine.Result) any {
@@ -27,10 +28,22 @@ func (d *Door) consumerReset(r *request) any {
 		if c := d.consumers[result.Consumer.Incarnation()]; c != nil {
 			d.schedule(c)
 		}
-		resp.ConsumerInfo, resp.ResetSeq = d.describeConsumer(result.Consumer), result.Seq
+		resp.ConsumerInfo, resp.ResetSeq = d.describeReset(result), result.Seq
 		return resp
 	})
 	return nil
+}
+
+// describeReset describes a consumer as it was right after it was reset. The
+// same entry of the log may have delivered to it again; who asks takes what the
+// info says for delivered before.
+func (d *Door) describeReset(result *machine.Result) *server.ConsumerInfo {
+	info := d.describeConsumer(result.Consumer)
+	if info.Delivered.Consumer > 0 {
+		info.Delivered = server.SequenceInfo{Stream: result.Seq - 1}
+		info.AckFloor = info.Delivered
+	}
+	return info
 }
 
 func (d *Door) resetRequest(r *request, body *server.JSApiConsumerResetRequest) (*machine.Consumer, *server.ApiError) {

@@ -73,6 +73,12 @@ func (d *Door) streamConfig(r *request, create bool) (*server.StreamConfig, *ser
 	if apiErr != nil {
 		return nil, apiErr
 	}
+	if body.Pedantic {
+		asked := *config
+		if apiErr := d.machine.CheckOrigins(&asked, true); apiErr != nil {
+			return nil, apiErr
+		}
+	}
 	if r.args[0] != config.Name {
 		return nil, server.NewJSStreamMismatchError()
 	}

@@ -1,10 +1,6 @@
 package jetstream
 
-import (
-	"bytes"
-
-	"github.com/nats-io/nats-server/v2/server"
-)
+import "bytes"
 
 // loopback stands between the door and its bus. The NATS server gives a door
 // nothing back that the door sent itself; what the door's own feeds are to get
@@ -80,12 +76,4 @@ func (d *Door) runLoop() {
 			}
 		}
 	}
-}
-
-// accountName is the name of the door's account as NATS knows it.
-func (d *Door) accountName() string {
-	if d.options.Account == "" {
-		return server.DEFAULT_GLOBAL_ACCOUNT
-	}
-	return d.options.Account
 }

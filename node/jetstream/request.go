@@ -23,6 +23,8 @@ type request struct {
 	payload  []byte
 	fresh    bool  // a barrier was passed since it came
 	arrived  int64 // direct reads: wall clock, nanoseconds
+
+	answerHeader []byte // of an answer that carries no error
 }
 
 // endpoint is one kind of API request.
@@ -188,7 +190,11 @@ func (d *Door) answer(r *request, response any) {
 			Error: server.NewJSInsufficientResourcesError(),
 		})
 	}
-	d.bus.Publish(r.reply, nil, nil, body)
+	header := r.answerHeader
+	if failed(response) {
+		header = nil
+	}
+	d.bus.Publish(r.reply, nil, header, body)
 }
 
 // answerUnavailable tells a client that the cluster cannot serve it now. Direct

@@ -165,6 +165,11 @@ func (c *checks) atEnd() {
 		for _, s := range h.process.member.Machine().Streams() {
 			c.noDuplicates(h.process, s)
 		}
+		for _, t := range c.world.clients.topics {
+			if t.permanent {
+				c.copies(h.process, t)
+			}
+		}
 	}
 	first := c.world.hosts[0].process.member
 	k := digestKey{first.Identity().Lineage, first.Machine().Applied()}

@@ -149,6 +149,11 @@ func (c *workload) missing(leader *process) string {
 				return fmt.Sprintf("consumer %s has acknowledged %d of %d", consumer.key(), floor, last)
 			}
 		}
+		if t.permanent {
+			if text := t.copiesMissing(leader.member.Machine()); text != "" {
+				return text
+			}
+		}
 	}
 	return ""
 }

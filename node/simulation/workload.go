@@ -53,6 +53,9 @@ func (w *world) addTopics() {
 		t.reader = newReader(t)
 		w.clients.topics = append(w.clients.topics, t)
 		w.after(w.between(0, second), t.manage)
+		if t.permanent {
+			w.after(w.between(0, 5*second), t.keepCopies)
+		}
 	}
 }
 
