@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -16,13 +17,17 @@ type cluster struct {
 	name       string
 	nodes      []*node // in the order of their names, n1 first
 	secretFile string
+	// whenLost is the configured when_majority_lost; empty for the product's own
+	// choice, which depends on the store's file system.
+	whenLost string
+	network  *network // nil: the members reach each other directly
 }
 
 // newCluster prepares the configurations of a cluster without starting it.
 func newCluster(t *testing.T, size int) *cluster {
 	t.Helper()
 	folder := t.TempDir()
-	c := &cluster{name: "test-" + randomWord(), secretFile: filepath.Join(folder, "secret")}
+	c := &cluster{name: "test-" + randomWord(), whenLost: "wait", secretFile: filepath.Join(folder, "secret")}
 	if err := os.WriteFile(c.secretFile, []byte(randomWord()+randomWord()+randomWord()+randomWord()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +43,24 @@ func newCluster(t *testing.T, size int) *cluster {
 		n.configure(t, c)
 	}
 	t.Cleanup(func() { c.end(t) })
+	return c
+}
+
+// newRAMDiskCluster prepares a cluster whose stores are on a RAM disk, which
+// decides what a lost majority means: nothing is configured about that. Where
+// the tests are told to use a disk, it stands in for one.
+func newRAMDiskCluster(t *testing.T, size int) *cluster {
+	t.Helper()
+	const tmpfs = 0x01021994 // statfs(2)
+	c := newCluster(t, size)
+	c.whenLost = ""
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(c.nodes[0].folder, &disk); err != nil || disk.Type != tmpfs {
+		c.whenLost = "continue"
+	}
+	for _, n := range c.nodes {
+		n.configure(t, c)
+	}
 	return c
 }
 

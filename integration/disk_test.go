@@ -19,15 +19,22 @@ import (
 // this size ("64k"), in a mount namespace of the process alone.
 func smallDisk(t *testing.T, n *node, size string) {
 	t.Helper()
-	if err := exec.Command("unshare", "-r", "-m", "true").Run(); err != nil {
-		t.Skipf("this machine does not let us mount a small file system: %v", err)
-	}
+	requireNamespaces(t)
 	disk := n.path("disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	n.wrapper = []string{"unshare", "-r", "-m", "sh", "-c", `mount -t tmpfs -o size=` + size + ` none "$0" && exec setpriv --pdeathsig KILL "$@"`, disk}
 	n.args = []string{"run", "--store", filepath.Join(disk, "store"), "--listen", n.clientAddress(), "--monitor", n.monitorAddress()}
+}
+
+// requireNamespaces leaves a test out where a process may not have mounts of its
+// own.
+func requireNamespaces(t *testing.T) {
+	t.Helper()
+	if err := exec.Command("unshare", "-r", "-m", "true").Run(); err != nil {
+		t.Skipf("this machine does not let a process have mounts of its own: %v", err)
+	}
 }
 
 // TestNoRoomAtStart has no room for a store at all.

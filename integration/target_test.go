@@ -65,9 +65,16 @@ func (c *cluster) toml(n *node) string {
 	fmt.Fprintf(&b, "name  = %q\nstore = %q\n\n", n.name, n.store())
 	fmt.Fprintf(&b, "[nats]\nlisten = %q\nroutes = %q\n\n", n.clientAddress(), n.routesAddress())
 	fmt.Fprintf(&b, "[monitor]\nlisten = %q\n\n", n.monitorAddress())
-	fmt.Fprintf(&b, "[cluster]\nname = %q\nsecret_file = %q\nwhen_majority_lost = \"wait\"\n", c.name, c.secretFile)
+	fmt.Fprintf(&b, "[cluster]\nname = %q\nsecret_file = %q\n", c.name, c.secretFile)
+	if c.whenLost != "" {
+		fmt.Fprintf(&b, "when_majority_lost = %q\n", c.whenLost)
+	}
 	for _, m := range c.nodes {
-		fmt.Fprintf(&b, "\n[[cluster.member]]\nname   = %q\nmesh   = %q\nroutes = %q\n", m.name, m.meshAddress(), m.routesAddress())
+		at := m.at
+		if c.network != nil {
+			at.host = hostName(m.name)
+		}
+		fmt.Fprintf(&b, "\n[[cluster.member]]\nname   = %q\nmesh   = %q\nroutes = %q\n", m.name, at.join(at.mesh), at.join(at.routes))
 	}
 	return b.String()
 }
