@@ -245,3 +245,49 @@ func TestLeaderPaused(t *testing.T) {
 		ledger.verify(t, n, client.stream)
 	}
 }
+
+// TestLeaderVanishes has a leader whose host is gone without a word: its
+// connections stay open and the NATS servers of the others believe in it for a
+// while. As soon as the next leader answers once, it answers every time.
+func TestLeaderVanishes(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	vanished := c.waitFormed(t)
+	others := c.others(vanished)
+	client := newClient(t, others[0])
+	stream := client.create(jetstream.StreamConfig{Replicas: 3})
+	consumer := client.consumer(stream, jetstream.ConsumerConfig{Durable: "d"})
+	ledger := newLedger()
+	vanished.pause(t)
+	for _, n := range others {
+		through := newClient(t, n)
+		eventually(t, readyLimit, "nobody takes over", func() error {
+			call, cancel := context.WithTimeout(through.ctx, 500*time.Millisecond)
+			defer cancel()
+			_, err := through.js.Publish(call, client.subject("first"), nil, jetstream.WithRetryAttempts(0))
+			return err
+		})
+	}
+	load, ctx := startLoad(t, ledger)
+	for _, n := range others {
+		load.publishers(t, ctx, n.connect(t), 2, client.subject("a"), callLimit)
+	}
+	const rounds = 50
+	for range rounds {
+		client.publish("b", "x")
+		client.acknowledge(client.fetch(consumer, 1)...)
+		client.info(stream)
+	}
+	load.finish()
+	acked, refused := ledger.counts()
+	t.Logf("%d publishes acknowledged without the one that vanished", acked)
+	if refused > 0 {
+		t.Errorf("%d publishes failed although there is a leader: %q", refused, ledger.errors())
+	}
+	vanished.resume(t)
+	c.waitFormed(t)
+	for _, n := range c.nodes {
+		ledger.verify(t, n, client.stream)
+	}
+}

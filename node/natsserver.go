@@ -3,24 +3,18 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"holdfast/mesh/transport"
 	"holdfast/node/config"
 )
-
-// routeTLSTimeoutSeconds bounds the TLS handshake of a route.
-const routeTLSTimeoutSeconds = 5
 
 // natsReadyTimeout bounds how long the embedded server may take to listen.
 const natsReadyTimeout = 10 * time.Second
@@ -54,57 +48,6 @@ func natsOptions(cfg *config.Config, secret []byte, operator *tls.Config, leaf *
 		return nil, err
 	}
 	return opts, nil
-}
-
-// addRoutes joins the embedded servers of all members to one NATS cluster, so
-// that a client of any node reaches the leader. Routes are encrypted and
-// authenticated with the operator's certificates or the cluster secret, as mesh
-// connections are.
-func addRoutes(opts *server.Options, cfg *config.Config, secret []byte, operator *tls.Config) error {
-	if len(cfg.Cluster.Members) < 2 {
-		return nil
-	}
-	host, port, err := splitAddress(cfg.NATS.Routes)
-	if err != nil {
-		return fmt.Errorf("nats.routes: %w", err)
-	}
-	opts.Cluster.Name = cfg.Cluster.Name
-	opts.Cluster.Host, opts.Cluster.Port = host, port
-	opts.Cluster.NoAdvertise = true
-	opts.Cluster.TLSTimeout = routeTLSTimeoutSeconds
-	switch {
-	case operator != nil:
-		opts.Cluster.TLSConfig = withoutHostNames(operator)
-	case len(secret) > 0:
-		if opts.Cluster.TLSConfig, err = transport.TLSFromSecret(secret, cfg.Name); err != nil {
-			return fmt.Errorf("set up TLS for routes: %w", err)
-		}
-	}
-	for _, member := range cfg.Cluster.Members {
-		if member.Name != cfg.Name {
-			opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: member.Routes})
-		}
-	}
-	return nil
-}
-
-// withoutHostNames returns a configuration that accepts every certificate of the
-// operator's authority: the NATS server dials routes by address, and the
-// certificates carry the members' names.
-func withoutHostNames(operator *tls.Config) *tls.Config {
-	cfg := operator.Clone()
-	cfg.InsecureSkipVerify = true // the chain is verified below, the host name is not
-	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		intermediates := x509.NewCertPool()
-		for _, certificate := range state.PeerCertificates[1:] {
-			intermediates.AddCert(certificate)
-		}
-		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
-			Roots: operator.RootCAs, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-		})
-		return err
-	}
-	return cfg
 }
 
 // splitAddress splits HOST:PORT. The NATS server takes port 0 for its default

@@ -72,17 +72,21 @@
 // 6 busy clients about 1 in 10 hand-overs lost a message this way. So the
 // leadership of a stream is handed over in this order:
 //
-//  1. The new leader subscribes, with the same queue group.
+//  1. The new leader subscribes, with the same queue group and a higher rank.
 //  2. Every server knows (a marker, as above, or a tenth of a second).
-//  3. The old leader yields: the servers pick it once in 10^9 times.
+//  3. The old leader yields: the servers pick it once in 10^6 times.
 //  4. Every server knows, and what it has picked before is on its way (again a
 //     tenth of a second; a busy server may hold a message for some time slices).
 //     The old leader handles what still arrives, or forwards it.
 //  5. The old leader unsubscribes.
 //  6. Its Fence comes back: nothing more arrives.
 //
-// TestAHandOverLosesNothing walks through these steps. When a leader dies
-// there is nothing to hand over: its server goes with it.
+// TestAHandOverLosesNothing walks through these steps. When a leader's process
+// dies there is nothing to hand over: its server goes with it. When its host
+// vanishes, or hangs, the other servers do not notice until their pings stay
+// without an answer, and go on giving it its share of every queue group. So the
+// next leader, and with it every node that knows of it, takes a higher rank
+// ([Link.SetRank]), until those routes must be gone.
 //
 // # Bounds
 //

@@ -45,7 +45,10 @@ func answeringCluster(t *testing.T, requests int) []*answering {
 
 // takeOver subscribes and waits until every server of the cluster knows.
 func (a *answering) takeOver(t *testing.T, all []*answering, round int) {
-	a.do(func() { a.link.Subscribe("orders.>", "ingest") })
+	a.do(func() {
+		a.link.SetRank(1)
+		a.link.Subscribe("orders.>", "ingest")
+	})
 	a.known(t, all, fmt.Sprintf("takes.%d", round))
 }
 

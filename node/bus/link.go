@@ -89,6 +89,7 @@ type Link struct {
 
 	mu            sync.Mutex
 	subscriptions subscriptions
+	rank          int      // see SetRank
 	fences        uint64   // fences asked for so far
 	lastError     error    // why the last attempt to attach failed
 	current       net.Conn // the newest authenticated connection

@@ -18,7 +18,7 @@ import (
 func (r *reader) probe() error {
 	subject := "$JS.API.HOLDFAST.PROBE." + rand.Text()
 	s := subscription{subject: subject}
-	if err := r.send(s.appendSubscribe(nil), []byte("PING\r\n")); err != nil {
+	if err := r.send(s.appendSubscribe(nil, 0), []byte("PING\r\n")); err != nil {
 		return err
 	}
 	if _, err := r.await(opPong, nil); err != nil {

@@ -277,7 +277,7 @@ func (l *Link) attach(r *reader) uint64 {
 	defer l.mu.Unlock()
 	var first []byte
 	for _, s := range l.subscriptions {
-		first = s.appendSubscribe(first)
+		first = s.appendSubscribe(first, l.rank)
 	}
 	generation := l.times.Add(1)
 	l.out.groups.reset(r.announced)

@@ -15,12 +15,17 @@ type subscription struct {
 	yields bool // see Link.Yield
 }
 
-// Weights of a member of a queue group. The server picks members in proportion
-// to their weights; these are the largest and the smallest that it knows.
-const (
-	fullWeight  = 999_999_999
-	yieldWeight = 1
-)
+// rankWeights are the weights of a member of a queue group. The server picks
+// members in proportion to their weights; 1 and 999,999,999 are the smallest and
+// the largest that it knows. The first step is the higher one: most often there
+// is no second.
+var rankWeights = [MaxRank + 1]uint64{1, 1_000_000, 999_999_999}
+
+// MaxRank is the highest rank of a link.
+const MaxRank = 2
+
+// yieldWeight is that of the lowest rank: who takes over has a higher one.
+const yieldWeight = 1
 
 func (s subscription) compare(other subscription) int {
 	if c := strings.Compare(s.subject, other.subject); c != 0 {
@@ -31,10 +36,10 @@ func (s subscription) compare(other subscription) int {
 
 // appendSubscribe appends LS+. For a queue member that is subscribed already,
 // the server only takes over the weight.
-func (s subscription) appendSubscribe(dst []byte) []byte {
+func (s subscription) appendSubscribe(dst []byte, rank int) []byte {
 	dst = append(append(dst, "LS+ "...), s.subject...)
 	if s.queue != "" {
-		weight := uint64(fullWeight)
+		weight := rankWeights[rank]
 		if s.yields {
 			weight = yieldWeight
 		}
@@ -79,13 +84,13 @@ func (l *Link) Subscribe(subject, queue string) {
 	}
 	l.subscriptions = slices.Insert(l.subscriptions, at, s)
 	if l.out.current() {
-		l.out.front = s.appendSubscribe(l.out.front)
+		l.out.front = s.appendSubscribe(l.out.front, l.rank)
 	}
 }
 
 // Yield leaves the messages of a queue group to its other members from now on,
-// as far as there are any: a member that yields is picked once in a thousand
-// million times. Without such a subscription it has no effect.
+// as far as there are any of a higher rank than 0: it is picked once in a million
+// times. Without such a subscription it has no effect.
 //
 // Unsubscribe alone can lose a message that the server is routing to the link
 // at that very moment; Yield some time before it closes this gap. See the
@@ -100,7 +105,27 @@ func (l *Link) Yield(subject, queue string) {
 	}
 	l.subscriptions[at].yields = true
 	if l.out.current() {
-		l.out.front = l.subscriptions[at].appendSubscribe(l.out.front)
+		l.out.front = l.subscriptions[at].appendSubscribe(l.out.front, l.rank)
+	}
+}
+
+// SetRank puts the link before or behind others in every queue group, from 0, as
+// it begins, to MaxRank: rank 1 is picked a million times as often as rank 0, and
+// rank 2 a thousand times as often as rank 1. The link of a host that vanished
+// stays in its groups for as long as the servers keep their routes to it, because
+// nothing tells them; to outrank it is the only way to be given what it would be
+// given. Owner's goroutine only.
+func (l *Link) SetRank(rank int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if rank = min(max(rank, 0), MaxRank); rank == l.rank {
+		return
+	}
+	l.rank = rank
+	for _, s := range l.subscriptions {
+		if s.queue != "" && !s.yields && l.out.current() {
+			l.out.front = s.appendSubscribe(l.out.front, rank)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"holdfast/mesh"
-	"holdfast/node/jetstream"
 	"holdfast/protocol"
 	"holdfast/wal"
 )
@@ -53,7 +52,7 @@ type Options struct {
 
 	Dir         *wal.Dir // its store is closed
 	Environment Environment
-	Bus         jetstream.Bus
+	Bus         Bus
 	MaxPayload  int           // of a client's message, in bytes
 	Now         func() int64  // the wall clock, nanoseconds since 1970; it may be wrong and jump
 	Elapsed     func() int64  // nanoseconds since any moment; it never jumps

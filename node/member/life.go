@@ -39,7 +39,8 @@ const (
 type life struct {
 	options     *Options
 	environment Environment
-	clock       *clock // of the member, from life to life
+	clock       *clock      // of the member, from life to life
+	precedence  *precedence // likewise
 	logger      *slog.Logger
 	store       *wal.Store
 	machine     *machine.Machine
@@ -101,7 +102,7 @@ func (m *Member) startLife() (*life, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &life{options: &m.options, environment: m.options.Environment, clock: m.clock, logger: m.options.Logger, store: store}
+	l := &life{options: &m.options, environment: m.options.Environment, clock: m.clock, precedence: m.precedence, logger: m.options.Logger, store: store}
 	if err := l.open(); err != nil {
 		store.Close() // the error is the one that counts
 		return nil, err
@@ -361,6 +362,7 @@ func (l *life) storeFailed(err error) { l.end(setAside, err) }
 // followRole starts and stops serving with the leadership.
 func (l *life) followRole() {
 	status, holding := l.replica.Raft()
+	l.precedence.follow(status.Leader.Name)
 	leads := holding && status.Role == replication.Leader && l.appliedTerm == status.Term && status.Open
 	switch {
 	case leads && !l.serving:

@@ -18,6 +18,7 @@ import (
 type Member struct {
 	options    Options
 	clock      *clock
+	precedence *precedence
 	life       *life
 	quarantine quarantine
 	ticks      uint64 // since Open
@@ -29,7 +30,7 @@ type Member struct {
 // trusted is set aside first (a damaged memory is no memory).
 func Open(options Options) (*Member, error) {
 	options.complete()
-	m := &Member{options: options, clock: newClock(&options)}
+	m := &Member{options: options, clock: newClock(&options), precedence: &precedence{self: options.Name, bus: options.Bus}}
 	if err := m.openLife(); err != nil {
 		return nil, err
 	}
@@ -97,6 +98,7 @@ func (m *Member) Handle(message *jetstream.Message) {
 // Tick is the passing of one TickInterval.
 func (m *Member) Tick() {
 	m.ticks++
+	m.precedence.tick()
 	m.grumble()
 	if m.life.ended == living {
 		m.life.tick()

@@ -51,6 +51,9 @@ func (p *port) Yield(subject, _ string) {
 	}
 }
 
+// SetRank changes nothing: the routes of this NATS know at once who is gone.
+func (p *port) SetRank(int) {}
+
 func (p *port) Unsubscribe(subject, _ string) { delete(p.subscriptions, subject) }
 
 func (p *port) Deliver(to, reply, header, payload []byte) {
