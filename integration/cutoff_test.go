@@ -172,7 +172,7 @@ func TestTwoWipedOneCutOff(t *testing.T) {
 		n.start(t)
 	}
 	for _, n := range []*node{follower, leader} {
-		said := n.says(t, 15*time.Second, "level=WARN", "no status from "+cutOff.name, "start "+cutOff.name)
+		said := n.says(t, 15*time.Second, "level=WARN", "missing: "+cutOff.name, "start "+cutOff.name)
 		t.Logf("%s says: %s", n.name, said)
 		if status := n.mustStatus(t); status.Lineage != "blank" || status.Serving {
 			t.Errorf("%s: lineage %s, serving %v; want it to wait", n.name, status.Lineage, status.Serving)
@@ -254,19 +254,18 @@ func TestNewerStreamsWithoutTheOneCutOff(t *testing.T) {
 		n.wipe(t)
 		n.start(t)
 	}
+	// What can be done is read from the status, as an operator would.
+	remedy := regexp.MustCompile("`holdfast (found --without " + cutOff.name + ")` on (\\S+)")
+	var advice []string
 	for _, n := range pair {
-		eventually(t, readyLimit, n.name+" does not wait for "+cutOff.name, func() error {
-			if status, err := n.status(); err != nil || !strings.Contains(status.Waiting, "no status from "+cutOff.name+" (never seen)") {
+		eventually(t, readyLimit, n.name+" does not say for whom it waits and what can be done", func() error {
+			status, err := n.status()
+			advice = remedy.FindStringSubmatch(status.Waiting)
+			if err != nil || advice == nil || !strings.Contains(status.Waiting, "missing: "+cutOff.name) {
 				return fmt.Errorf("waiting: %q, %v", status.Waiting, err)
 			}
 			return nil
 		})
-	}
-	// The remedy is read from the status, as an operator would.
-	waiting := leader.mustStatus(t).Waiting
-	advice := regexp.MustCompile("`holdfast (found --without \\S+)` on (\\S+)").FindStringSubmatch(waiting)
-	if advice == nil {
-		t.Fatalf("%s does not say what an operator can do: %s", leader.name, waiting)
 	}
 	founder := c.node(advice[2])
 	words := append(strings.Fields(advice[1]), "--yes", "--monitor", founder.monitorAddress())
@@ -306,6 +305,11 @@ func TestNewerStreamsWithoutTheOneCutOff(t *testing.T) {
 		status := cutOff.mustStatus(t)
 		check(t, "store of "+cutOff.name, status.Store, before.Store)
 		check(t, "lineage of "+cutOff.name, status.Lineage, before.Lineage)
+		client := newClient(t, cutOff)
+		eventually(t, readyLimit, "clients of "+cutOff.name+" do not reach the leader", func() error {
+			_, err := client.js.Stream(client.ctx, orders.name)
+			return err
+		})
 		orders.publish(t, leader, "while it stays")
 		orders.verify(t, c.nodes...)
 	}
