@@ -15,14 +15,15 @@ const (
 	blockWords    = blockMessages / 64
 )
 
-// The columns of a block. The first five have a number per message, the others
-// one per run; a run is consecutive messages of one log entry. A mirror's
+// The columns of a block. Those up to columnRun have a number per message, the
+// others one per run; a run is consecutive messages of one log entry. A mirror's
 // messages have times of their own, so each of them is a run.
 const (
 	columnOffset  = iota // of the command in the entry's data
 	columnContent        // bytes of header and payload, see record.content
 	columnSubject        // ID in the stream's subjects
 	columnSlot           // of the command in the entry
+	columnTTL            // see ttl.go; all zero in most streams, which takes no room
 	columnRun            // which run the message belongs to
 	columnEntry          // log index of the run
 	columnStamp          // stamp of the run's entry, or what a mirror has in its place
@@ -56,6 +57,9 @@ type block struct {
 	cols [blockColumns]column
 	runs int
 	next []uint32 // see chain.go; nil when nothing is known
+	// ttlDue is a stamp at or before which no message ends its time to live, 0
+	// when none has one. See ttl.go.
+	ttlDue int64
 
 	// What the durable state lacks or has, see checkpoint.go.
 	dirty       bool // listed among the stream's dirty blocks
@@ -68,6 +72,7 @@ type block struct {
 // stream's next block.
 type openRows struct {
 	offset, content, subject []uint32
+	ttl                      []uint32 // empty until a message has one
 	slot, run                []uint16
 	entry                    []uint64
 	stamp                    []int64
@@ -75,7 +80,7 @@ type openRows struct {
 
 func (o *openRows) reset() {
 	o.offset, o.content, o.subject = o.offset[:0], o.content[:0], o.subject[:0]
-	o.slot, o.run = o.slot[:0], o.run[:0]
+	o.ttl, o.slot, o.run = o.ttl[:0], o.slot[:0], o.run[:0]
 	o.entry, o.stamp = o.entry[:0], o.stamp[:0]
 }
 
@@ -95,6 +100,9 @@ func (b *block) add(r *record) {
 	o.subject = append(o.subject, r.subject)
 	o.slot = append(o.slot, r.slot)
 	o.run = append(o.run, uint16(len(o.entry)-1))
+	if len(o.ttl) > 0 {
+		o.ttl = append(o.ttl, 0)
+	}
 	b.alive[b.count>>6] |= 1 << (b.count & 63)
 	b.count++
 	b.live++
@@ -109,6 +117,9 @@ func (b *block) addDead() {
 	o.subject = append(o.subject, o.subject[last])
 	o.slot = append(o.slot, o.slot[last])
 	o.run = append(o.run, o.run[last])
+	if len(o.ttl) > 0 {
+		o.ttl = append(o.ttl, 0)
+	}
 	b.count++
 }
 
@@ -233,11 +244,12 @@ func (b *block) encodePage() []byte {
 	cols[columnContent] = measure(o.content, cols[columnOffset].end(b.count))
 	cols[columnSubject] = measure(o.subject, cols[columnContent].end(b.count))
 	cols[columnSlot] = measure(o.slot, cols[columnSubject].end(b.count))
+	cols[columnTTL] = measure(o.ttl, cols[columnSlot].end(b.count))
 	runs := o.run
 	if len(o.entry) == b.count { // message i is run i
 		runs = nil
 	}
-	cols[columnRun] = measure(runs, cols[columnSlot].end(b.count))
+	cols[columnRun] = measure(runs, cols[columnTTL].end(b.count))
 	cols[columnEntry] = measure(o.entry, cols[columnRun].end(len(runs)))
 	cols[columnStamp] = measure(o.stamp, cols[columnEntry].end(len(o.entry)))
 	end := cols[columnStamp].end(len(o.entry))
@@ -254,6 +266,7 @@ func (b *block) encodePage() []byte {
 	put(&cols[columnContent], page, o.content)
 	put(&cols[columnSubject], page, o.subject)
 	put(&cols[columnSlot], page, o.slot)
+	put(&cols[columnTTL], page, o.ttl)
 	put(&cols[columnRun], page, runs)
 	put(&cols[columnEntry], page, o.entry)
 	put(&cols[columnStamp], page, o.stamp)
@@ -321,6 +334,9 @@ func (b *block) reopen(rows *openRows) {
 		rows.subject = append(rows.subject, r.subject)
 		rows.slot = append(rows.slot, r.slot)
 		rows.run = append(rows.run, uint16(len(rows.entry)-1))
+		if b.hasTTLs() {
+			rows.ttl = append(rows.ttl, b.ttlAt(i))
+		}
 	}
 	b.rows, b.page = rows, nil
 }

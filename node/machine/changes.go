@@ -15,9 +15,10 @@ const (
 	keyBlock         = 4 // columns of a block, by its first sequence
 	keyAlive         = 5 // liveness of a block; missing when all of it lives
 	keyDedup         = 6 // a page of message IDs, by number
-	keyConsumer      = 7 // stream, stamp of creation, configuration
-	keyConsumerState = 8
-	keyConsumerCount = 9 // Consumer.count apart, as it changes with every message
+	keySchedule      = 7 // when a schedule is due, by its sequence
+	keyConsumer      = 8 // stream, stamp of creation, configuration
+	keyConsumerState = 9
+	keyConsumerCount = 10 // Consumer.count apart, as it changes with every message
 )
 
 const (
@@ -46,8 +47,9 @@ type streamChanges struct {
 	config     bool
 	saved      bool // configuration and state were handed out
 	blocks     []*block
-	names      idSet // pages of subjects
-	namesSaved int   // pages 0 to namesSaved-1 were handed out
+	schedules  []uint64 // sequences; those that are none any more are passed over
+	names      idSet    // pages of subjects
+	namesSaved int      // pages 0 to namesSaved-1 were handed out
 }
 
 type consumerChanges struct {
@@ -100,6 +102,7 @@ func (s *Stream) forgetSaved() {
 		}
 	}
 	s.dedup = dedupWindow{}
+	s.forgetSchedules()
 	if s.changed.saved {
 		s.machine.changes.drop(objectKey(keyStream, s.incarnation))
 		s.machine.changes.drop(objectKey(keyStreamState, s.incarnation))

@@ -72,6 +72,8 @@ func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
 	}
 	s.changed.blocks = nil
 
+	puts = s.checkpointSchedules(puts)
+
 	for i := len(s.dedup.pages) - 1; i >= 0 && s.dedup.pages[i].dirty; i-- {
 		p := s.dedup.pages[i]
 		puts = put1(puts, pageKey(keyDedup, s.incarnation, p.number), p.append(nil))

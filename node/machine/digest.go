@@ -61,11 +61,16 @@ func (s *Stream) digest(d *digester) {
 		at := s.locate(r)
 		d.numbers(seq, uint64(r.stamp), uint64(r.slot), at.Index, uint64(at.Offset), uint64(at.Size))
 		d.text(s.subjects.list[r.subject].name)
+		b := s.index.locate(seq)
+		d.numbers(uint64(b.ttlAt(int(seq - b.first))))
 		return true
 	})
 	for _, sub := range s.Subjects("") {
 		d.text(sub.Subject)
 		d.numbers(sub.Messages)
+	}
+	for _, one := range s.orderedSchedules() {
+		d.numbers(one.seq, uint64(one.due))
 	}
 	for _, p := range s.dedup.pages {
 		d.text(string(p.append(nil)))

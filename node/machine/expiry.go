@@ -16,6 +16,7 @@ type expiryKind uint8
 
 const (
 	expireMessages expiryKind = iota // by age
+	expireTTLs                       // by their own time to live
 	expireIDs                        // of the duplicate window
 	expiryKinds
 )
@@ -93,7 +94,9 @@ func (m *Machine) NextExpiry() int64 {
 	return m.expiry[0].due
 }
 
-// expire ages out what is due at the entry's stamp.
+// expire ages out what is due at the entry's stamp. When that is more than one
+// entry does, which comes first depends on exact dues alone: a machine that was
+// restored has no early ones.
 func (m *Machine) expire() {
 	budget := expirySteps
 	for due := m.NextExpiry(); due != 0 && due <= m.now && budget > 0; due = m.NextExpiry() {
@@ -101,14 +104,43 @@ func (m *Machine) expire() {
 		m.expiry.pop()
 		s := p.stream
 		s.expiryDue[p.kind] = 0
-		if p.kind == expireMessages {
-			budget = s.expireMessages(m.now, budget)
-		} else {
-			budget = s.forgetIDs(m.now, budget)
+		if s.nextDue(p.kind) == p.due {
+			switch p.kind {
+			case expireMessages:
+				budget = s.expireMessages(m.now, budget)
+			case expireTTLs:
+				budget = s.expireTTLs(m.now, budget)
+			default:
+				budget = s.forgetIDs(m.now, budget)
+			}
 		}
 		s.schedule(p.kind)
 	}
 }
+
+// nextDue is the stamp at which time next changes the stream, 0 for never.
+func (s *Stream) nextDue(kind expiryKind) int64 {
+	switch kind {
+	case expireMessages:
+		if age := span(s.config.MaxAge); age > 0 && !s.leavesMarkers() {
+			if seq, ok := s.oldestMortal(); ok {
+				return s.stampOf(seq) + age
+			}
+		}
+	case expireTTLs:
+		if !s.leavesMarkers() {
+			_, due := s.nextTTL()
+			return due
+		}
+	case expireIDs:
+		return s.dedup.due(span(s.config.Duplicates))
+	}
+	return 0
+}
+
+// leavesMarkers reports whether a delete marker takes the place of the last
+// message of a subject when it ages out.
+func (s *Stream) leavesMarkers() bool { return s.config.SubjectDeleteMarkerTTL > 0 }
 
 // schedule makes sure that the queue knows when time next changes the stream,
 // unless it knows already of an earlier moment.
@@ -116,16 +148,7 @@ func (s *Stream) schedule(kind expiryKind) {
 	if s.expiryDue[kind] != 0 {
 		return
 	}
-	var due int64
-	switch kind {
-	case expireMessages:
-		if age := span(s.config.MaxAge); age > 0 && s.msgs > 0 {
-			due = s.stampOf(s.first) + age
-		}
-	case expireIDs:
-		due = s.dedup.due(span(s.config.Duplicates))
-	}
-	if due != 0 {
+	if due := s.nextDue(kind); due != 0 {
 		s.expiryDue[kind] = due
 		s.machine.expiry.push(expiryPlace{due: due, kind: kind, stream: s})
 	}
@@ -144,8 +167,12 @@ func (s *Stream) expireMessages(now int64, budget int) int {
 	if age <= 0 {
 		return budget
 	}
-	for ; budget > 0 && s.msgs > 0 && s.stampOf(s.first) <= now-age; budget-- {
-		s.remove(s.first)
+	for ; budget > 0; budget-- {
+		seq, ok := s.oldestMortal()
+		if !ok || s.stampOf(seq) > now-age {
+			break
+		}
+		s.remove(seq)
 	}
 	return budget
 }

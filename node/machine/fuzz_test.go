@@ -33,6 +33,20 @@ func fuzzBatch() []byte {
 	b.SkipTo(stream, 9)
 	b.StoreFrom(stream, &Origin{Source: "O > >", Seq: 3, Stamp: epoch, Identity: "i"}, []byte("a.1"), nil, []byte("x"))
 	b.DeleteConsumer(consumer)
+	b.UpdateStream(normalized("A", func(c *server.StreamConfig) {
+		c.AllowAtomicPublish, c.AllowMsgSchedules, c.SubjectDeleteMarkerTTL, c.MaxAge = true, true, time.Second, time.Second
+	}))
+	b.Preface(PrefaceSchedule, uint64(epoch)+1, uint64(ScheduleFine))
+	b.Publish(stream, []byte("a.s"), header(server.JSSchedulePattern, "x", server.JSScheduleTarget, "a.2"), nil)
+	b.Preface(PrefaceFire, 6, uint64(epoch)+1)
+	b.Publish(stream, []byte("a.2"), header(server.JSScheduler, "a.s", server.JSScheduleNext, "purge"), nil)
+	b.Preface(PrefaceMarker, 7, 0)
+	b.Publish(stream, []byte("a.2"), header(server.JSMarkerReason, "MaxAge", server.JSMessageTTL, "never"), nil)
+	b.Atomic(stream, 3)
+	b.Publish(stream, []byte("a.3"), nil, nil)
+	b.Preface(PrefaceCounter, 0, 0)
+	b.Publish(stream, []byte("a.4"), header(server.JSMessageTTL, "5s"), nil)
+	b.End(stream, []uint64{1, 2, 9})
 	b.DeleteStream(stream)
 	return bytes.Clone(b.Bytes())
 }

@@ -23,9 +23,16 @@ type publishHeaders struct {
 	ttl             []byte
 	source          []byte
 	increment       []byte
-	schedule        []byte
 	atomicBatch     []byte
 	rollupOfSubject bool // rollup is "sub"; otherwise, if set, it is "all"
+
+	schedule       []byte
+	scheduleTTL    []byte
+	scheduleRollup []byte
+	scheduleTarget []byte
+	scheduleSource []byte
+	scheduleNext   []byte
+	scheduler      []byte
 }
 
 var (
@@ -33,7 +40,16 @@ var (
 	natsPrefix = []byte("Nats-")
 )
 
-// parse reads a header block. It does not allocate.
+// noHeaders are those of a message without a header block. Nobody writes to it.
+var noHeaders publishHeaders
+
+// read reads a header block. It does not allocate.
+func (h *publishHeaders) read(block []byte) {
+	*h = publishHeaders{}
+	h.parse(block)
+	h.rollupOfSubject = len(h.rollup) > 0 && bytes.EqualFold(h.rollup, []byte(server.JSMsgRollupSubject))
+}
+
 func (h *publishHeaders) parse(block []byte) {
 	for {
 		end := bytes.Index(block, crlf)
@@ -80,10 +96,22 @@ func (h *publishHeaders) field(key []byte) *[]byte {
 		return &h.source
 	case server.JSMessageIncr:
 		return &h.increment
-	case server.JSSchedulePattern:
-		return &h.schedule
 	case server.JSBatchId:
 		return &h.atomicBatch
+	case server.JSSchedulePattern:
+		return &h.schedule
+	case server.JSScheduleTTL:
+		return &h.scheduleTTL
+	case server.JSScheduleRollup:
+		return &h.scheduleRollup
+	case server.JSScheduleTarget:
+		return &h.scheduleTarget
+	case server.JSScheduleSource:
+		return &h.scheduleSource
+	case server.JSScheduleNext:
+		return &h.scheduleNext
+	case server.JSScheduler:
+		return &h.scheduler
 	}
 	return nil
 }

@@ -41,6 +41,13 @@ type Machine struct {
 	index uint64
 	slot  int
 	out   *Results
+	// headers of the publish being applied. Of a message without any they are
+	// noHeaders, which costs nothing to set up.
+	headers publishHeaders
+	// prefaced: preface is about the publish of the next slot.
+	prefaced bool
+	preface  preface
+	batch    *atomicBatch // being stored; nil for none
 	// The stream and consumer that the last commands named, because the next
 	// ones mostly name the same. Forgotten when either is deleted.
 	recentStream   *Stream
@@ -87,6 +94,7 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 		return fmt.Errorf("apply entry %d: stamp %d out of range: %w", index, stamp, protocol.ErrMalformed)
 	}
 	m.index, m.now, m.slot, m.out = index, max(stamp, m.stamp), -1, out
+	m.prefaced, m.batch = false, nil
 	out.reset(index, m.now)
 	m.pending.set = false
 	m.expire()
@@ -102,13 +110,22 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 		}
 		out.Slots = append(out.Slots, Result{})
 		result := &out.Slots[m.slot]
-		if op == opPublish || op == opPublishHeader {
+		switch op {
+		case opPublish, opPublishHeader:
 			m.publish(&body, op, uint32(offset), uint32(len(data)-len(r.Rest)-offset), result)
-		} else {
+		case opPreface:
+			m.readPreface(&body)
+		case opAtomic:
+			m.beginBatch(&body, r.Rest, result)
+		default:
+			m.prefaced = false
 			m.command(&body, op, result)
 		}
 		if err := body.Done("command"); err != nil {
 			return fmt.Errorf("apply entry %d: command %d: %w", index, m.slot, err)
+		}
+		if m.batch != nil {
+			m.passSlot(op)
 		}
 	}
 	m.applied = index
@@ -168,6 +185,8 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		if s, seq := m.namedStream(body, result), body.Uvarint(); s != nil && !body.Failed() {
 			s.skipMirror(seq, result)
 		}
+	case opEnd:
+		m.end(body, result)
 	case opPauseConsumer:
 		c, request := m.namedConsumer(body, result), rest(body)
 		if c != nil {

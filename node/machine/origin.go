@@ -127,7 +127,7 @@ func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, r *
 	result.Seq, result.Duplicate = seq, seq > 0
 	state.at = 0
 	if seq == 0 {
-		result.Seq = s.accept(message, h, r)
+		result.Seq = s.accept(message, h, &noPreface, r)
 		state.at = result.Seq
 	}
 	state.seq = o.seq
@@ -151,12 +151,12 @@ func (o *originState) follows(next *pendingOrigin) bool {
 // takeForMirror stores the message under the sequence and time that it has at
 // its origin. Nothing is refused: a mirror has no mind of its own.
 func (s *Stream) takeForMirror(o *pendingOrigin, message *Message, h *publishHeaders, r *record, result *Result) {
-	if s.admitRollup(h) != nil {
+	if s.admitRollup(message, h, &noPreface, nil) != nil {
 		h.rollup = nil
 	}
 	s.skipTo(o.seq - 1)
 	r.stamp = o.stamp - int64(r.slot)
-	result.Seq = s.accept(message, h, r)
+	result.Seq = s.accept(message, h, &noPreface, r)
 	if o.pending < mirrorReadyBelow && !s.mirrorReady {
 		s.mirrorReady = true
 		s.machine.event(Event{Kind: EventMirrorReady, Stream: s})
@@ -180,11 +180,11 @@ func (s *Stream) admitFrom(message *Message, h *publishHeaders, content uint32) 
 			return seq, nil
 		}
 	}
-	if s.admitRollup(h) != nil {
+	if s.admitRollup(message, h, &noPreface, nil) != nil {
 		h.rollup = nil // it was meant for the origin
 	}
 	if s.config.Discard == server.DiscardNew {
-		if err := s.admitLimits(message, h, content); err != nil {
+		if err := s.admitLimits(message, h, content, nil); err != nil {
 			return 0, server.NewJSStreamStoreFailedError(err, server.Unless(err))
 		}
 	}

@@ -60,7 +60,7 @@ func (p *pair) takeRandom(s *Stream, twin *twinStream) {
 		}
 	}
 	p.batch.StoreFrom(s.Incarnation(), &o, []byte(subject), h, []byte(payload))
-	m := &twinMessage{subject, p.now + int64(p.batch.Slots()-1), twin.sizeOf(subject, h, payload), payload}
+	m := &twinMessage{subject: subject, stamp: p.now + int64(p.batch.Slots()-1), size: twin.sizeOf(subject, h, payload), payload: payload}
 	p.expect(func(r *Result) {})
 	follows := o.Previous == twin.last
 	if state != nil {
@@ -106,7 +106,7 @@ func (p *pair) offer(twin *twinStream, m *twinMessage, headers map[string]string
 		}
 		twin.config = &lenient
 	}
-	seq, _, code := twin.publish(m, p.now, headers)
+	seq, _, code := twin.publish(m, p.now, headers, preface{})
 	twin.config = config
 	return seq, code
 }

@@ -18,6 +18,9 @@ func (s *Stream) remove(seq uint64) {
 	s.msgs--
 	s.bytes -= s.size(len(sub.name), r.content)
 	sub.removed(seq)
+	if len(s.schedules) > 0 && s.schedules[r.subject].seq == seq {
+		s.unschedule(r.subject)
+	}
 	if !sub.firstExact && sub.count > 0 && s.chained() {
 		s.follow(sub, b, i)
 	}
@@ -81,7 +84,8 @@ func (s *Stream) clear(next uint64) {
 	}
 	s.index.blocks, s.index.hint = nil, 0
 	s.forgetNames()
-	s.subjects = subjectTable{}
+	s.forgetSchedules()
+	s.subjects, s.ttls = subjectTable{}, nil
 	s.msgs, s.bytes = 0, 0
 	s.last = max(s.last+1, next) - 1
 	s.first = s.last + 1

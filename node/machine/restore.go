@@ -101,6 +101,8 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 		return s.restoreAlive(number, &r)
 	case keyDedup:
 		return s.restoreDedup(number, &r)
+	case keySchedule:
+		return s.restoreSchedule(number, &r)
 	default:
 		r.Fail()
 	}
@@ -235,8 +237,10 @@ func (s *Stream) finishRestore() error {
 	if s.first > s.last+1 {
 		return malformed
 	}
-	s.schedule(expireMessages)
-	s.schedule(expireIDs)
+	s.collectTTLs()
+	for kind := range expiryKinds {
+		s.schedule(kind)
+	}
 	return nil
 }
 

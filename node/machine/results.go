@@ -32,8 +32,9 @@ type Result struct {
 	Err        *server.ApiError
 	Stream     *Stream
 	Consumer   *Consumer
-	Seq        uint64 // publish: the sequence; purge: the number of messages removed; reset: where it goes on
+	Seq        uint64 // publish: the sequence; purge and end: the number of messages removed; reset: where it goes on
 	Duplicate  bool   // publish: Seq is that of the earlier message with this ID
+	Unmet      bool   // publish: its preface does not hold, nothing happened
 	Created    bool   // create: it did not exist before
 	Deliveries []Delivery
 }
@@ -54,6 +55,9 @@ const (
 	// EventTerminated: Seq left Stream while Consumer, which had been given it,
 	// had not answered. It will not be delivered again.
 	EventTerminated EventKind = 10
+	// EventRepublish: Stream, which republishes, stored Seq at Location. The last
+	// message of its subject was Previous, 0 for none.
+	EventRepublish EventKind = 11
 	// EventConsumerPaused: the time until which Consumer is paused changed.
 	EventConsumerPaused EventKind = 11
 	// EventMirrorReady: Stream, a mirror, is close enough to its origin's end to
@@ -72,6 +76,8 @@ type Event struct {
 	Seq         uint64
 	ConsumerSeq uint64
 	Deliveries  uint64
+	Previous    uint64
+	Location    Location
 	Count       int
 	Text        string
 }

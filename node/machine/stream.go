@@ -36,6 +36,13 @@ type Stream struct {
 	byName    map[string]*Consumer
 	watchers  []*Consumer // consumers that look at every new message, see Consumer.watches
 
+	ttls       ttlQueue
+	immortals  bool   // a message that never ends was stored; see ttl.go
+	mortalFrom uint64 // with immortals: nothing below it ever ends by MaxAge
+
+	schedules map[uint32]schedule // by ID of the subject
+	scheduled timerHeap           // when they are due
+
 	expiryDue [expiryKinds]int64 // place in the machine's expiry queue, 0 none
 	storedIn  uint64             // entry for which EventStored was sent
 	purging   bool               // messages are being removed in bulk: no EventTerminated

@@ -213,8 +213,12 @@ func (s *Stream) adopt(old *server.StreamConfig) {
 	if limit := s.config.MaxMsgsPer; limit > 0 && (old.MaxMsgsPer <= 0 || limit < old.MaxMsgsPer) {
 		s.enforceSubjects()
 	}
-	s.reschedule(expireMessages)
-	s.reschedule(expireIDs)
+	if s.config.AllowMsgTTL && !old.AllowMsgTTL {
+		s.collectTTLs()
+	}
+	for kind := range expiryKinds {
+		s.reschedule(kind)
+	}
 }
 
 // deleteStream applies a delete command.

@@ -19,7 +19,8 @@ type pair struct {
 	*world
 	random   *rand.Rand
 	twins    map[string]*twinStream
-	expected []func(r *Result) // what each slot of the open batch must come to
+	expected []func(r *Result)               // what each slot of the open batch must come to
+	dropped  map[*twinStream]map[string]bool // consumers deleted in the open batch
 
 	durable  map[string][]byte
 	restored struct{ applied, horizon uint64 }
@@ -59,7 +60,7 @@ func (p *pair) step() {
 	p.t.Helper()
 	p.pass(time.Duration(p.random.Int64N(int64(400 * time.Millisecond))))
 	p.batch.Reset(p.now)
-	p.expected = nil
+	p.expected, p.dropped = nil, make(map[*twinStream]map[string]bool)
 	for _, name := range []string{"A", "B"} {
 		if s := p.twins[name]; s != nil {
 			s.expire(p.now)
@@ -86,8 +87,10 @@ func (p *pair) command(name string) {
 	switch n := p.random.IntN(100); {
 	case n < 40 && (twin.config.Mirror != nil || len(twin.config.Sources) > 0 && n < 20):
 		p.takeRandom(s, twin)
-	case n < 40:
+	case n < 32:
 		p.publishRandom(s, twin)
+	case n < 40:
+		p.messagesRandom(s, twin)
 	case n < 60:
 		p.deliverRandom(s, twin)
 	case n < 78:
@@ -119,6 +122,16 @@ func (p *pair) slotStamp() int64 { return p.now + int64(p.batch.Slots()) }
 func (p *pair) createStream(name string) {
 	config := streamConfig(name, func(c *server.StreamConfig) {
 		c.Retention = server.RetentionPolicy(p.random.IntN(3))
+		c.Replicas = 1 + 2*p.random.IntN(2)
+		c.AllowAtomicPublish = p.random.IntN(2) == 0
+		switch p.random.IntN(4) {
+		case 0:
+			c.AllowMsgTTL = true
+		case 1:
+			c.AllowMsgSchedules, c.AllowMsgTTL = true, p.random.IntN(2) == 0
+		case 2:
+			c.AllowMsgCounter = c.Retention == server.LimitsPolicy
+		}
 		c.Duplicates = time.Second
 		if p.random.IntN(2) == 0 {
 			c.Storage = server.MemoryStorage
@@ -127,7 +140,12 @@ func (p *pair) createStream(name string) {
 		if p.random.IntN(4) == 0 {
 			c.FirstSeq = 50
 		}
-		p.randomOrigin(c)
+		if !c.AllowMsgCounter && !c.AllowMsgSchedules && !c.AllowAtomicPublish {
+			p.randomOrigin(c)
+		}
+		if c.Mirror != nil {
+			c.SubjectDeleteMarkerTTL = 0
+		}
 	})
 	normal := p.normalStream(config)
 	p.batch.CreateStream(normal)
@@ -151,16 +169,21 @@ func (p *pair) randomLimits(c *server.StreamConfig) {
 	if pick(3) {
 		c.MaxAge = time.Duration(1+p.random.IntN(5)) * time.Second
 	}
-	if pick(4) {
+	if pick(4) && !c.AllowMsgSchedules && !c.AllowMsgCounter {
 		c.Discard = server.DiscardNew
 		c.DiscardNewPer = c.MaxMsgsPer > 0 && pick(2)
 	}
 	c.AllowRollup = pick(2)
+	if c.SubjectDeleteMarkerTTL = 0; pick(4) && !c.AllowMsgCounter {
+		c.SubjectDeleteMarkerTTL = time.Duration(1+p.random.IntN(3)) * time.Second
+	}
 }
 
 func (p *pair) updateRandom(s *Stream, twin *twinStream) {
 	config := *twin.config
-	p.randomLimits(&config)
+	if p.randomLimits(&config); config.Mirror != nil {
+		config.SubjectDeleteMarkerTTL = 0
+	}
 	normal := p.normalStream(&config)
 	p.batch.UpdateStream(normal)
 	p.expect(func(r *Result) { expect(p.t, "updated", r.Err, nil) })
@@ -173,44 +196,6 @@ func (p *pair) randomSubject(s *Stream) string {
 		subject += fmt.Sprint(".", p.random.IntN(4))
 	}
 	return subject
-}
-
-func (p *pair) publishRandom(s *Stream, twin *twinStream) {
-	subject := p.randomSubject(s)
-	headers := make(map[string]string)
-	switch p.random.IntN(12) {
-	case 0, 1:
-		headers[server.JSMsgId] = fmt.Sprint("id", p.random.IntN(8))
-	case 2:
-		headers[server.JSExpectedLastSeq] = fmt.Sprint(twin.last - uint64(p.random.IntN(2)))
-	case 3:
-		headers[server.JSExpectedLastSubjSeq] = "0"
-		if same := twin.sequences(subject); len(same) > 0 {
-			headers[server.JSExpectedLastSubjSeq] = fmt.Sprint(same[len(same)-1])
-		}
-	case 4:
-		headers[server.JSExpectedLastMsgId] = twin.lastID
-		if twin.lastID == "" {
-			headers[server.JSExpectedLastMsgId] = "none"
-		}
-	case 5:
-		headers[server.JSMsgRollup] = []string{"sub", "all"}[p.random.IntN(2)]
-	}
-	var list []string
-	for key, value := range headers {
-		list = append(list, key, value)
-	}
-	h, payload := header(list...), fmt.Sprint("p", p.index, ".", p.batch.Slots())
-	seq, duplicate, code := twin.publish(&twinMessage{subject, p.slotStamp(), twin.sizeOf(subject, h, payload), payload}, p.now, headers)
-	p.batch.Publish(s.Incarnation(), []byte(subject), h, []byte(payload))
-	p.expect(func(r *Result) {
-		p.t.Helper()
-		got := server.ErrorIdentifier(0)
-		if r.Err != nil {
-			got = server.ErrorIdentifier(r.Err.ErrCode)
-		}
-		expect(p.t, "publish", fmt.Sprint(r.Seq, r.Duplicate, got), fmt.Sprint(seq, duplicate, code))
-	})
 }
 
 func (p *pair) deleteRandom(s *Stream, twin *twinStream) {
@@ -324,7 +309,7 @@ func (p *pair) randomConsumer(s *Stream, twin *twinStream) (*Consumer, *twinCons
 		return nil, nil
 	}
 	name := names[p.random.IntN(len(names))]
-	if c := s.Consumer(name); c != nil {
+	if c := s.Consumer(name); c != nil && !p.dropped[twin][name] {
 		return c, twin.consumers[name]
 	}
 	return nil, nil
@@ -335,6 +320,10 @@ func (p *pair) dropRandom(s *Stream, twin *twinStream) {
 		p.batch.DeleteConsumer(c.Incarnation())
 		p.expect(func(r *Result) { expect(p.t, "delete consumer", r.Err, nil) })
 		twin.drop(model.name)
+		if p.dropped[twin] == nil {
+			p.dropped[twin] = make(map[string]bool)
+		}
+		p.dropped[twin][model.name] = true
 	}
 }
 
@@ -448,10 +437,7 @@ func (p *pair) compare(step int) {
 			p.compareLookups(s, twin)
 		}
 		p.compareOrigins(s, twin)
-		if age := int64(twin.config.MaxAge); age > 0 && len(twin.messages) > 0 {
-			due := p.machine.NextExpiry()
-			expect(p.t, "expiry is not missed", due != 0 && due <= twin.messages[twin.first].stamp+age, true)
-		}
+		p.compareEnds(s, twin)
 		expect(p.t, "consumers", len(s.Consumers()), len(twin.consumers))
 		for name, model := range twin.consumers {
 			expect(p.t, fmt.Sprintf("step %d: consumer %s", step, name), state(s.Consumer(name)), model.state())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -20,6 +21,7 @@ type twinMessage struct {
 	stamp   int64
 	size    uint64
 	payload string
+	ttl     time.Duration // 0: none; below 0: it never ends
 }
 
 type twinID struct {
@@ -35,6 +37,7 @@ type twinStream struct {
 	lastID      string
 	ids         map[string]twinID
 	origins     map[string]*twinOrigin
+	schedules   map[string]twinSchedule // by subject
 	consumers   map[string]*twinConsumer
 }
 
@@ -61,7 +64,7 @@ type twinConsumer struct {
 func newTwin(config *server.StreamConfig) *twinStream {
 	s := &twinStream{
 		config: config, messages: make(map[uint64]*twinMessage), ids: make(map[string]twinID),
-		origins: make(map[string]*twinOrigin), consumers: make(map[string]*twinConsumer),
+		origins: make(map[string]*twinOrigin), schedules: make(map[string]twinSchedule), consumers: make(map[string]*twinConsumer),
 	}
 	if config.FirstSeq > 0 {
 		s.first, s.last = config.FirstSeq, config.FirstSeq-1
@@ -121,16 +124,17 @@ func (s *twinStream) names() []string { return slices.Sorted(maps.Keys(s.consume
 // expire ages out. The steps are not bounded here: the random runs stay below
 // what one entry does.
 func (s *twinStream) expire(now int64) {
-	if age := int64(s.config.MaxAge); age > 0 {
-		for _, seq := range s.sequences("") {
-			if s.messages[seq].stamp <= now-age {
-				s.remove(seq)
-			}
+	for _, seq := range s.sequences("") {
+		if s.config.SubjectDeleteMarkerTTL == 0 && s.over(seq, now) {
+			s.remove(seq)
 		}
 	}
 }
 
 func (s *twinStream) remove(seq uint64) {
+	if subject := s.messages[seq].subject; s.schedules[subject].seq == seq {
+		delete(s.schedules, subject)
+	}
 	delete(s.messages, seq)
 	if len(s.messages) == 0 {
 		s.first = s.last + 1
@@ -145,76 +149,6 @@ func (s *twinStream) remove(seq uint64) {
 			c.settle(seq)
 		}
 	}
-}
-
-// publish returns the sequence, whether it is a duplicate, and the error code.
-func (s *twinStream) publish(m *twinMessage, now int64, headers map[string]string) (uint64, bool, server.ErrorIdentifier) {
-	id := headers[server.JSMsgId]
-	if e, ok := s.ids[id]; ok && id != "" && e.stamp > now-int64(s.config.Duplicates) {
-		return e.seq, true, 0
-	}
-	if v, ok := headers[server.JSExpectedLastSeq]; ok && v != fmt.Sprint(s.last) {
-		return 0, false, server.JSStreamWrongLastSequenceErrF
-	}
-	same := s.sequences(m.subject)
-	if v, ok := headers[server.JSExpectedLastSubjSeq]; ok {
-		last := uint64(0)
-		if len(same) > 0 {
-			last = same[len(same)-1]
-		}
-		if v != fmt.Sprint(last) {
-			return 0, false, server.JSStreamWrongLastSequenceErrF
-		}
-	}
-	rollup := headers[server.JSMsgRollup]
-	if rollup != "" && !s.config.AllowRollup {
-		return 0, false, server.JSStreamRollupFailedF
-	}
-	if s.config.Discard == server.DiscardNew {
-		replaced, replaces := uint64(0), false
-		if s.config.MaxMsgsPer > 0 && len(same) >= int(s.config.MaxMsgsPer) {
-			if s.config.DiscardNewPer && rollup == "" {
-				return 0, false, server.JSStreamStoreFailedF
-			}
-			replaced, replaces = s.messages[same[0]].size, true
-		}
-		if s.config.MaxMsgs > 0 && len(s.messages) >= int(s.config.MaxMsgs) && !replaces {
-			return 0, false, server.JSStreamStoreFailedF
-		}
-		if s.config.MaxBytes > 0 && s.bytes()+m.size > uint64(s.config.MaxBytes) && replaced < m.size {
-			return 0, false, server.JSStreamStoreFailedF
-		}
-	}
-	if v, ok := headers[server.JSExpectedLastMsgId]; ok && v != s.lastID {
-		return 0, false, server.JSStreamWrongLastMsgIDErrF
-	}
-	s.last++
-	s.lastStamp, s.lastID = m.stamp, id
-	if id != "" {
-		s.ids[id] = twinID{s.last, m.stamp}
-	}
-	seq, keep := s.last, uint64(1)
-	if s.config.Retention == server.InterestPolicy && !s.wanted(m.subject) {
-		keep = 0
-		if len(s.messages) == 0 {
-			s.first = seq + 1
-		}
-	} else {
-		s.messages[seq] = m
-		if len(s.messages) == 1 {
-			s.first = seq
-		}
-	}
-	switch rollup {
-	case "sub":
-		s.purge(m.subject, 0, keep)
-	case "all":
-		s.purge("", 0, keep)
-	}
-	if keep > 0 {
-		s.enforce()
-	}
-	return seq, false, 0
 }
 
 func (s *twinStream) wanted(subject string) bool {
