@@ -90,7 +90,7 @@ func (n *soloNode) settle() bool {
 }
 
 // connect starts a server with a door behind it and returns a client.
-func connect(t testing.TB) *nats.Conn {
+func connect(t testing.TB, change ...func(*server.Options)) *nats.Conn {
 	chunks := make(chan *bus.Chunk, 10_000)
 	link, err := bus.Listen(bus.Options{LeafCluster: "test", Handler: func(c *bus.Chunk) { chunks <- c }, Refuse: door.RefuseBusy[bus.Message], Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -98,6 +98,9 @@ func connect(t testing.TB) *nats.Conn {
 	}
 	options := &server.Options{ServerName: "solo", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true}
 	options.LeafNode.Remotes = []*server.RemoteLeafOpts{link.Remote()}
+	for _, f := range change {
+		f(options)
+	}
 	srv, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
