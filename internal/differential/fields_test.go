@@ -19,7 +19,7 @@ import (
 type fields map[string]string
 
 // ignored are the names of what no two servers say alike.
-var ignored = []string{"cluster", "leader", "replicas", "server", "client", "id", "acc", "timestamp", "ts"}
+var ignored = []string{"cluster", "leader", "replicas", "server", "client", "id", "acc", "timestamp", "ts", "pause_remaining"}
 
 // fields takes an answer apart.
 func (a *answer) fields() fields {

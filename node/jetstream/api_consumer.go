@@ -126,14 +126,15 @@ func (d *Door) consumerConfig(s *machine.Stream, body *server.CreateConsumerRequ
 		config.Name = d.freeConsumerName(s)
 	}
 	config.Metadata = consumerLevel(config)
-	if existing != nil {
+	if existing != nil && body.Action != server.ActionCreate {
 		// Only a pause request changes this.
 		config.PauseUntil = existing.Config().PauseUntil
 	}
-	if config.Durable == "" && config.InactiveThreshold <= 0 {
-		config.InactiveThreshold = server.JsDeleteWaitTimeDefault
+	normal, apiErr := machine.NormalizeConsumer(config, s.Config(), d.options.Limits, body.Pedantic)
+	if apiErr == nil && normal.Durable == "" && normal.InactiveThreshold == 0 {
+		normal.InactiveThreshold = server.JsDeleteWaitTimeDefault
 	}
-	return machine.NormalizeConsumer(config, s.Config(), d.options.Limits, body.Pedantic)
+	return normal, apiErr
 }
 
 // freeConsumerName draws a name for a consumer that was given none.
@@ -157,9 +158,18 @@ func (d *Door) randomName(size int) string {
 
 // findConsumer returns the consumer that the request's arguments name.
 func (d *Door) findConsumer(r *request) (*machine.Consumer, *server.ApiError) {
-	s, apiErr := d.findStream(r)
-	if apiErr != nil {
-		return nil, apiErr
+	if requiresHigherLevel(r.header) {
+		return nil, server.NewJSRequiredApiLevelError()
+	}
+	return d.lookupConsumer(r)
+}
+
+// lookupConsumer is findConsumer for requests whose API level matters only once
+// the consumer is found.
+func (d *Door) lookupConsumer(r *request) (*machine.Consumer, *server.ApiError) {
+	s := d.machine.Stream(r.args[0])
+	if s == nil {
+		return nil, server.NewJSStreamNotFoundError()
 	}
 	if c := s.Consumer(r.args[1]); c != nil {
 		return c, nil
@@ -171,7 +181,7 @@ func (d *Door) findConsumer(r *request) (*machine.Consumer, *server.ApiError) {
 func (d *Door) consumerDelete(r *request) any {
 	resp := &server.JSApiConsumerDeleteResponse{ApiResponse: responseOf(server.JSApiConsumerDeleteResponseType)}
 	c, apiErr := d.findConsumer(r)
-	if !isEmpty(r.payload) {
+	if !isEmpty(r.payload) && !requiresHigherLevel(r.header) {
 		apiErr = server.NewJSNotEmptyRequestError()
 	}
 	if apiErr != nil {
@@ -191,9 +201,13 @@ func (d *Door) consumerDelete(r *request) any {
 // consumerInfo answers with a consumer's configuration and state.
 func (d *Door) consumerInfo(r *request) any {
 	resp := &server.JSApiConsumerInfoResponse{ApiResponse: responseOf(server.JSApiConsumerInfoResponseType)}
-	c, apiErr := d.findConsumer(r)
 	if !isEmpty(r.payload) {
-		apiErr = server.NewJSNotEmptyRequestError()
+		resp.Error = server.NewJSNotEmptyRequestError()
+		return resp
+	}
+	c, apiErr := d.lookupConsumer(r)
+	if apiErr == nil && requiresHigherLevel(r.header) {
+		apiErr = server.NewJSRequiredApiLevelError()
 	}
 	if apiErr != nil {
 		resp.Error = apiErr
@@ -226,7 +240,9 @@ func (d *Door) consumerList(r *request) any {
 	page, paged, apiErr := d.consumerPage(r, server.JSApiListLimit)
 	resp.Error, resp.ApiPaged = apiErr, paged
 	for _, c := range page {
-		resp.Consumers = append(resp.Consumers, d.describeConsumer(c))
+		info := d.describeConsumer(c)
+		info.Config = c.Config() // without version and level, as a cluster's lists are
+		resp.Consumers = append(resp.Consumers, info)
 	}
 	return resp
 }
@@ -243,16 +259,4 @@ func (d *Door) consumerPage(r *request, limit int) ([]*machine.Consumer, server.
 	}
 	page, paged := pageOf(s.Consumers(), body.Offset, limit)
 	return page, paged, nil
-}
-
-// consumerStepDown answers like streamStepDown.
-func (d *Door) consumerStepDown(r *request) any {
-	resp := &server.JSApiConsumerLeaderStepDownResponse{ApiResponse: responseOf(server.JSApiConsumerLeaderStepDownResponseType)}
-	_, apiErr := d.findConsumer(r)
-	if apiErr == nil && d.node.Cluster() == nil {
-		apiErr = server.NewJSClusterRequiredError()
-	}
-	resp.Error = apiErr
-	resp.Success = apiErr == nil
-	return resp
 }

@@ -47,7 +47,7 @@ func (d *Door) describeReset(result *machine.Result) *server.ConsumerInfo {
 }
 
 func (d *Door) resetRequest(r *request, body *server.JSApiConsumerResetRequest) (*machine.Consumer, *server.ApiError) {
-	c, apiErr := d.findConsumer(r)
+	c, apiErr := d.lookupConsumer(r)
 	if apiErr != nil {
 		return nil, apiErr
 	}

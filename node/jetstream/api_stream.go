@@ -174,23 +174,3 @@ func (d *Door) findStream(r *request) (*machine.Stream, *server.ApiError) {
 	}
 	return nil, server.NewJSStreamNotFoundError()
 }
-
-// streamStepDown answers a request to move a stream's leadership. All streams
-// have the leader of the cluster, which an operator moves, so there is nothing
-// to do: the stream goes on with a leader.
-func (d *Door) streamStepDown(r *request) any {
-	resp := &server.JSApiStreamLeaderStepDownResponse{ApiResponse: responseOf(server.JSApiStreamLeaderStepDownResponseType)}
-	_, apiErr := d.findStream(r)
-	if apiErr == nil && d.node.Cluster() == nil {
-		apiErr = server.NewJSClusterRequiredError()
-	}
-	if apiErr == nil && isObject(r.payload) {
-		var body server.JSApiLeaderStepdownRequest
-		if err := decode(r.payload, &body); err != nil {
-			apiErr = server.NewJSInvalidJSONError(err)
-		}
-	}
-	resp.Error = apiErr
-	resp.Success = apiErr == nil
-	return resp
-}

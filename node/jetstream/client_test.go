@@ -32,7 +32,9 @@ type soloNode struct {
 func (n *soloNode) Now() int64                   { return time.Now().UnixNano() }
 func (n *soloNode) Cluster() *server.ClusterInfo { return nil }
 func (n *soloNode) Barrier(context uint64)       { n.barriers = append(n.barriers, context) }
-func (n *soloNode) Forward([]door.Message)       {}
+func (n *soloNode) StepDown(string)              {}
+
+func (n *soloNode) Forward([]door.Message) {}
 
 func (n *soloNode) Propose(data []byte) (uint64, error) {
 	n.entries = append(n.entries, data)

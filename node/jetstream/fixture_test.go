@@ -85,6 +85,7 @@ type fakeNode struct {
 	barriers []uint64
 	cluster  *server.ClusterInfo
 	forward  []Message
+	stepped  []string // who was asked to lead
 	unread   bool // Read fails
 }
 
@@ -92,6 +93,8 @@ func (n *fakeNode) Now() int64                   { return n.now }
 func (n *fakeNode) Cluster() *server.ClusterInfo { return n.cluster }
 func (n *fakeNode) Barrier(context uint64)       { n.barriers = append(n.barriers, context) }
 func (n *fakeNode) Forward(messages []Message)   { n.forward = append(n.forward, messages...) }
+
+func (n *fakeNode) StepDown(to string)           { n.stepped = append(n.stepped, to) }
 
 func (n *fakeNode) Propose(data []byte) (uint64, error) {
 	if n.refuse != nil {

@@ -61,6 +61,9 @@ type Node interface {
 	// Cluster describes leader and replicas for info responses; nil for none.
 	// The door does not change it.
 	Cluster() *server.ClusterInfo
+	// StepDown asks for the leadership to be given to another member: to the named
+	// one, or to whoever is prepared best. It happens after the present call.
+	StepDown(to string)
 	// Forward hands messages to the node that leads now. They are copies that
 	// the node may keep.
 	Forward(messages []Message)

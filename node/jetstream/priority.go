@@ -195,7 +195,7 @@ var errNoGroup = errors.New("consumer group not specified")
 // consumerUnpin ends the pin of a group's client.
 func (d *Door) consumerUnpin(r *request) any {
 	resp := &server.JSApiConsumerUnpinResponse{ApiResponse: responseOf(server.JSApiConsumerUnpinResponseType)}
-	m, apiErr := d.findConsumer(r)
+	m, apiErr := d.lookupConsumer(r)
 	if apiErr == nil && requiresHigherLevel(r.header) {
 		apiErr = server.NewJSRequiredApiLevelError()
 	}

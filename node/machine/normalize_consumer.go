@@ -109,7 +109,9 @@ func defaultConsumerPolicies(c *server.ConsumerConfig, stream *server.StreamConf
 		if pedantic && c.AckWait != c.BackOff[0] {
 			return server.NewJSPedanticError(errors.New("first backoff value has to equal batch AckWait"))
 		}
-		c.AckWait = c.BackOff[0]
+		if c.AckWait = c.BackOff[0]; c.AckWait == 0 {
+			c.AckWait = server.JsAckWaitDefault // as a cluster's second look at it does
+		}
 	}
 	if c.MaxAckPending == 0 {
 		if pedantic && stream.ConsumerLimits.MaxAckPending > 0 {

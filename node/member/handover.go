@@ -7,11 +7,24 @@ import "holdfast/replication"
 // ticks.
 const handoverPause = 10 // 200 ms
 
+// stepDownLimit bounds a change of leader that somebody asked for, in ticks: what
+// is kept for the new leader must not wait for ever.
+const stepDownLimit = 150 // 3 s
+
 // handover is a planned change of leader. The order of its steps is what keeps
 // every message from falling between two chairs; package bus tells why.
 type handover struct {
 	step  handoverStep
 	since uint64 // tick at which the step began
+
+	// wanted: somebody asked this member to step down, for the benefit of to or,
+	// when that is empty, of any other member.
+	wanted bool
+	to     string
+	// stays: the member goes on after the change, which drives itself; a member
+	// that stops is driven by its owner.
+	stays bool
+	begun uint64 // tick
 }
 
 type handoverStep uint8
@@ -24,7 +37,7 @@ const (
 	departed                  // the subscriptions are ended; what still comes is forwarded
 )
 
-func (l *life) enterHandover(step handoverStep) { l.handover = handover{step, l.now} }
+func (l *life) enterHandover(step handoverStep) { l.handover.step, l.handover.since = step, l.now }
 
 func (l *life) handoverPaused() bool { return l.now-l.handover.since >= handoverPause }
 
@@ -41,17 +54,54 @@ func (m *Member) BeginHandover() bool {
 	if !l.serving {
 		return false
 	}
-	if l.handover.step != noHandover {
-		return true // one is under way, for want of room
+	if l.handover.step != noHandover { // one is under way, for want of room or on request
+		l.handover.stays = false
+		return true
 	}
+	return l.beginHandover(func(string) bool { return true })
+}
+
+// beginHandover asks a voter that suits to lead; see Replica.Transfer.
+func (l *life) beginHandover(suits func(name string) bool) bool {
 	l.door.Handover()
-	if err := l.replica.Transfer(func(string) bool { return true }); err != nil {
+	if err := l.replica.Transfer(suits); err != nil {
 		l.logger.Info("no member to hand the leadership to", "cause", err)
 		l.door.Lead()
 		return false
 	}
+	l.handover = handover{begun: l.now}
 	l.enterHandover(transferring)
 	return true
+}
+
+// StepDown has the leadership given to another member with the next tick.
+func (l *life) StepDown(to string) { l.handover.wanted, l.handover.to = true, to }
+
+// followHandover begins a change of leader that was asked for, and continues and ends
+// one that this member survives. It is called with every tick.
+func (l *life) followHandover() {
+	h := &l.handover
+	switch {
+	case h.step == noHandover:
+		to, wanted := h.to, h.wanted && l.serving && !l.departing
+		h.wanted = false
+		if wanted {
+			l.logger.Info("stepping down, as a client asked", "to", to)
+			h.stays = l.beginHandover(func(name string) bool { return to == "" || to == name })
+		}
+	case !h.stays:
+	case l.continueHandover() && !l.handoverFailed():
+	case h.step == departed && !l.handoverPaused() && !l.handoverFailed():
+	default:
+		l.endHandover()
+	}
+}
+
+// handoverFailed reports that nobody took over, or not for long.
+func (l *life) handoverFailed() bool {
+	status, holding := l.replica.Raft()
+	leads := holding && status.Role == replication.Leader
+	return l.now-l.handover.begun >= stepDownLimit || leads && !(l.handover.step == transferring && status.Transferring)
 }
 
 // ContinueHandover looks whether the next step can be taken, and returns false
@@ -93,9 +143,11 @@ func (l *life) endHandover() {
 	if l.handover.step == noHandover {
 		return
 	}
-	l.handover.step = noHandover
+	l.handover = handover{}
 	if status, holding := l.replica.Raft(); holding && status.Role == replication.Leader && status.Term == l.leadTerm {
 		l.door.Lead()
+	} else {
+		l.stopServing(status)
 	}
 	l.followRole()
 }

@@ -270,10 +270,11 @@ func (l *life) tick() {
 	l.replica.Hinder(l.hindrance())
 	l.replica.Tick()
 	l.door.Tick(l.Now())
+	l.followHandover()
 	l.checkReads("")
 	l.followReads()
 	l.checkCopies()
-	l.followRelief()
+
 	l.lookAtRoom()
 	if l.checkpointDue() {
 		l.checkpoint()
@@ -371,6 +372,12 @@ func (l *life) followRole() {
 		l.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
 		l.door.Lead()
 	case !leads && l.serving && l.handover.step == noHandover:
+		l.stopServing(status)
+	}
+}
+
+func (l *life) stopServing(status replication.Status) {
+	if l.serving {
 		l.serving = false
 		l.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
 		l.door.Follow()

@@ -168,24 +168,7 @@ func (l *life) relieve() {
 	}
 	r.relieved = l.now
 	l.logger.Warn("this member has no room and a majority has: it leaves the lead to another", "spare", r.spare)
-	l.door.Handover()
-	err := l.replica.Transfer(func(name string) bool { return l.left(name) > r.reserve })
-	if err != nil {
-		l.logger.Info("no member to hand the leadership to", "cause", err)
-		l.door.Lead()
-		return
-	}
-	l.enterHandover(transferring)
-}
-
-// followRelief goes on with a change of leader that no planned stop began.
-func (l *life) followRelief() {
-	if l.departing || l.handover.step == noHandover {
-		return
-	}
-	if l.now-l.room.relieved > reliefTicks/2 || !l.continueHandover() && l.handoverPaused() {
-		l.endHandover()
-	}
+	l.handover.stays = l.beginHandover(func(name string) bool { return l.left(name) > r.reserve })
 }
 
 // horizon is up to where entries may go. Short of room, the leader does not wait
