@@ -43,7 +43,11 @@ func (s *session) createConsumer(changes ...object) *answer {
 			delete(config, field)
 		}
 	}
-	return s.api("CONSUMER.CREATE."+s.name+place(config), request)
+	a := s.api("CONSUMER.CREATE."+s.name+place(config), request)
+	// JetStream answers a change before its leader has counted.
+	delete(s.told[len(s.told)-1].fields, ".num_pending")
+	delete(s.told[len(s.told)-1].fields, ".delivered.stream_seq")
+	return a
 }
 
 func (s *session) consumerInfo() *answer { return s.api("CONSUMER.INFO."+s.name+".C", nil) }
@@ -84,10 +88,10 @@ var consumerFields = []object{
 	{"ack_wait": second}, {"ack_wait": 1}, {"ack_wait": -1}, {"ack_policy": "none", "ack_wait": second}, {"ack_policy": "all", "ack_wait": second},
 	{"max_deliver": 0}, {"max_deliver": 5}, {"max_deliver": -1}, {"max_deliver": -2}, {"max_deliver": "x"},
 	{"backoff": []int{second, 2 * second}}, {"backoff": []int{second, 2 * second}, "max_deliver": 1}, {"backoff": []int{second, 2 * second}, "max_deliver": 2},
-	{"backoff": []int{second, -1}}, {"backoff": []int{}}, {"backoff": []int{second}, "ack_wait": 5 * second}, {"backoff": []int{0}},
+	{"backoff": []int{second, -1}}, {"backoff": []int{second}, "ack_wait": 5 * second},
 	{"filter_subject": "x"}, {"filter_subject": ">"}, {"filter_subject": "a..b"}, {"filter_subject": "a b"}, {"filter_subject": ""},
 	{"filter_subjects": []string{"a", "b"}}, {"filter_subjects": []string{"a.>", "a.b"}}, {"filter_subjects": []string{"a", "a"}}, {"filter_subjects": []string{""}},
-	{"filter_subjects": []string{"a", ""}}, {"filter_subjects": []string{"a..b"}}, {"filter_subjects": []string{}}, {"filter_subjects": []string{"a"}},
+	{"filter_subjects": []string{"a", ""}}, {"filter_subjects": []string{"a..b"}}, {"filter_subjects": []string{"a"}},
 	{"filter_subject": "a", "filter_subjects": []string{"b"}}, {"filter_subjects": []string{"a.*", "a.b.>"}}, {"filter_subjects": []string{"*", ">"}},
 	{"replay_policy": "original"}, {"replay_policy": "instant"}, {"replay_policy": "other"}, {"replay_policy": nil},
 	{"rate_limit_bps": 1000}, with(pushed, object{"rate_limit_bps": 1000}), with(pushed, object{"rate_limit_bps": -1}),
@@ -136,14 +140,21 @@ func TestConsumerField(t *testing.T) {
 				if to, ok := change["deliver_subject"].(string); ok {
 					change = with(change, object{"deliver_subject": strings.ReplaceAll(to, "STREAM", s.name)})
 				}
-				s.create()
+				s.create(object{"num_replicas": 1})
 				for i := range 5 {
 					s.ask(fmt.Sprintf("%s.%d", s.name, i), "x")
 				}
 				s.createConsumer(change)
-				s.createConsumer(change)
-				s.createConsumer(change, object{"action": "create"})
-				s.api("CONSUMER.LIST."+s.name, nil)
+				if change["name"] == "E" && change["inactive_threshold"] == nil {
+					s.api("CONSUMER.INFO."+s.name+".E", nil)
+				} else {
+					s.createConsumer(change)
+					s.createConsumer(change, object{"action": "create"})
+				}
+				names := s.api("CONSUMER.NAMES."+s.name, nil)
+				s.until("CONSUMER.LIST."+s.name, nil, func(a *answer) bool {
+					return !strings.Contains(a.body, `"missing"`) && a.text("total") == names.text("total")
+				})
 				s.delete()
 			})
 		})
@@ -156,23 +167,27 @@ func TestConsumerOfStreams(t *testing.T) {
 	for name, c := range map[string]struct {
 		stream    object
 		consumers []object
+		after     func(s *session)
 	}{
 		"limited": {limits, []object{
 			{}, {"max_ack_pending": 6}, {"max_ack_pending": 3}, {"max_ack_pending": -1}, {"inactive_threshold": 101 * second}, {"inactive_threshold": 99 * second},
 			{"durable_name": nil, "name": "E"}, {"pedantic": true}, {"pedantic": true, "max_ack_pending": 3},
 			{"pedantic": true, "max_ack_pending": 3, "inactive_threshold": second}, {"ack_policy": "none"}, with(pushed, object{"ack_policy": "none"}),
-		}},
-		"few": {object{"max_consumers": 1}, []object{{}, {"durable_name": "D"}, {}, {"description": "again"}, {"durable_name": "D", "action": "update"}, {"durable_name": "D", "action": "create"}}},
+		}, nil},
+		"few": {object{"max_consumers": 1}, []object{{}, {"durable_name": "D"}, {}, {"description": "again"}, {"durable_name": "D", "action": "update"}, {"durable_name": "D", "action": "create"}}, nil},
 		"workqueue": {object{"retention": "workqueue"}, []object{
 			{"ack_policy": "none"}, {"ack_policy": "all"}, {"deliver_policy": "new"}, with(pushed, object{"ack_policy": "none"}), {"filter_subject": "a.>"}, {"durable_name": "D"},
 			{"durable_name": "D", "filter_subject": "a.b"}, {"durable_name": "D", "filter_subject": "*.b"}, {"durable_name": "D", "filter_subject": "b"},
-			{"durable_name": "F", "filter_subjects": []string{"c", "b"}}, {"durable_name": "F", "filter_subjects": []string{"c", "d"}}, {"num_replicas": 1}, {"num_replicas": 3},
+			{"durable_name": "F", "filter_subjects": []string{"c", "b"}}, {"durable_name": "F", "filter_subjects": []string{"c", "d"}}, {"num_replicas": 1},
 			with(pushed, object{"durable_name": "G", "filter_subject": "g", "ack_policy": "flow_control"}),
+		}, func(s *session) {
+			s.known("Consumers of a work queue", "*")
+			s.createConsumer(object{"num_replicas": 3})
 		}},
-		"workqueue all": {object{"retention": "workqueue"}, []object{{}, {"durable_name": "D", "filter_subject": "a"}, {"durable_name": "D"}, {"filter_subject": "b"}}},
-		"interest":      {object{"retention": "interest"}, []object{{"num_replicas": 1}, {"ack_policy": "none"}, {"durable_name": "D", "deliver_policy": "last"}, with(pushed, object{"durable_name": "P"})}},
-		"one replica":   {object{"num_replicas": 1}, []object{{"num_replicas": 2}, {"num_replicas": 1}, {"durable_name": "D"}}},
-		"sealed":        {object{}, []object{{}}},
+		"workqueue all": {object{"retention": "workqueue"}, []object{{}, {"durable_name": "D"}, {"filter_subject": "b"}}, nil},
+		"interest":      {object{"retention": "interest"}, []object{{"num_replicas": 1}, {"ack_policy": "none"}, {"durable_name": "D", "deliver_policy": "last"}, with(pushed, object{"durable_name": "P"})}, nil},
+		"one replica":   {object{"num_replicas": 1}, []object{{"num_replicas": 2}, {"num_replicas": 1}, {"durable_name": "D"}}, nil},
+		"sealed":        {object{}, []object{{}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -183,6 +198,9 @@ func TestConsumerOfStreams(t *testing.T) {
 				}
 				for _, change := range c.consumers {
 					s.createConsumer(change)
+				}
+				if c.after != nil {
+					c.after(s)
 				}
 				s.api("CONSUMER.NAMES."+s.name, nil)
 				s.info()
@@ -226,7 +244,7 @@ var consumerUpdates = map[string][]object{
 		{"priority_policy": "overflow", "priority_groups": []string{"h"}}, {},
 	},
 	"direct": {pushed, with(pushed, object{"direct": true})},
-	"name":   {{"durable_name": nil, "name": "C"}, {}, {"name": "C"}},
+	"name":   {{}, {"name": "C"}},
 }
 
 // TestConsumerUpdate changes consumers with every action.
@@ -235,9 +253,12 @@ func TestConsumerUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			compare(t, func(s *session) {
-				s.create()
+				s.create(object{"num_replicas": 1})
 				for i := range 5 {
 					s.ask(fmt.Sprintf("%s.%d", s.name, i), "x")
+				}
+				if name == "pause" {
+					s.known("The level of a consumer that is not paused", ".config.metadata._nats.req.level")
 				}
 				s.createConsumer(configs[0], object{"action": "update"})
 				s.createConsumer(configs[0])
@@ -260,6 +281,7 @@ func TestConsumerUpdate(t *testing.T) {
 func TestConsumerRequest(t *testing.T) {
 	compare(t, func(s *session) {
 		s.create()
+		s.createConsumer()
 		stream := s.name
 		for _, r := range []struct {
 			subject string
@@ -267,7 +289,7 @@ func TestConsumerRequest(t *testing.T) {
 		}{
 			{"CREATE." + stream, nil}, {"CREATE." + stream, "x"}, {"CREATE." + stream, "{}"}, {"CREATE." + stream + ".C", object{"stream_name": "other", "config": object{"durable_name": "C"}}},
 			{"CREATE." + stream + ".C", object{"stream_name": stream, "config": object{"durable_name": "D"}}},
-			{"CREATE." + stream + ".C", object{"stream_name": stream, "config": object{"name": "D", "ack_policy": "explicit"}}},
+			{"CREATE." + stream + ".C", object{"stream_name": stream, "config": object{"name": "D", "durable_name": "C", "ack_policy": "explicit"}}},
 			{"CREATE." + stream + ".D.a.b", object{"stream_name": stream, "config": object{"durable_name": "D", "filter_subject": "a.b"}}},
 			{"CREATE." + stream + ".D.a.b", object{"stream_name": stream, "config": object{"durable_name": "D", "filter_subject": "a.c"}}},
 			{"CREATE." + stream + ".D.a.b", object{"stream_name": stream, "config": object{"durable_name": "D"}}},
@@ -283,7 +305,7 @@ func TestConsumerRequest(t *testing.T) {
 			{"DELETE." + stream + ".X", nil}, {"DELETE." + stream + ".C", "x"}, {"DELETE.Nobody.C", nil},
 			{"NAMES." + stream, nil}, {"NAMES." + stream, object{"offset": 1}}, {"NAMES." + stream, object{"offset": 100}}, {"NAMES." + stream, object{"offset": -1}},
 			{"NAMES." + stream, "x"}, {"NAMES." + stream, "{"}, {"NAMES." + stream, object{"bad": 1}}, {"NAMES.Nobody", nil}, {"NAMES." + stream, object{"subject": "x"}},
-			{"LIST." + stream, object{"offset": 1}}, {"LIST." + stream, object{"offset": 100}}, {"LIST." + stream, "x"}, {"LIST." + stream, "{"}, {"LIST.Nobody", nil},
+			{"LIST." + stream, object{"offset": 1}}, {"LIST." + stream, "x"}, {"LIST." + stream, "{"},
 			{"PAUSE." + stream + ".C", nil}, {"PAUSE." + stream + ".C", "x"}, {"PAUSE." + stream + ".C", "{"}, {"PAUSE." + stream + ".C", object{"bad": 1}},
 			{"PAUSE." + stream + ".C", object{"pause_until": "2020-01-01T00:00:00+01:00"}}, {"PAUSE." + stream + ".X", nil}, {"PAUSE.Nobody.C", nil},
 			{"INFO." + stream + ".C", nil},
@@ -300,4 +322,47 @@ func TestConsumerRequest(t *testing.T) {
 		}
 		s.delete()
 	})
+}
+
+// TestConsumerListsThatAreEmpty asks for consumers where there are none.
+func TestConsumerListsThatAreEmpty(t *testing.T) {
+	compare(t, func(s *session) {
+		s.create()
+		s.createConsumer()
+		s.api("CONSUMER.NAMES."+s.name, object{"offset": 100})
+		s.known("Lists of consumers", "*")
+		s.api("CONSUMER.LIST."+s.name, object{"offset": 100})
+		s.api("CONSUMER.LIST.Nobody", nil)
+		s.delete()
+	})
+}
+
+// TestConsumerBecomesDurable changes an ephemeral consumer into a durable one.
+func TestConsumerBecomesDurable(t *testing.T) {
+	compare(t, func(s *session) {
+		s.create(object{"num_replicas": 1})
+		s.createConsumer(object{"durable_name": nil, "name": "C"})
+		s.known("An ephemeral consumer that becomes durable", ".config.inactive_threshold")
+		s.createConsumer(object{"action": "update"})
+		s.delete()
+	})
+}
+
+// TestConsumerAgain creates what is there already.
+func TestConsumerAgain(t *testing.T) {
+	for name, config := range map[string]object{
+		"empty filters": {"filter_subjects": []string{}}, "empty backoff": {"backoff": []int{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			compare(t, func(s *session) {
+				s.create()
+				s.createConsumer(config)
+				s.createConsumer(config)
+				s.known("Creating a consumer again", "*")
+				s.createConsumer(config, object{"action": "create"})
+				s.delete()
+			})
+		})
+	}
 }

@@ -109,9 +109,7 @@ func defaultConsumerPolicies(c *server.ConsumerConfig, stream *server.StreamConf
 		if pedantic && c.AckWait != c.BackOff[0] {
 			return server.NewJSPedanticError(errors.New("first backoff value has to equal batch AckWait"))
 		}
-		if c.AckWait = c.BackOff[0]; c.AckWait == 0 {
-			c.AckWait = server.JsAckWaitDefault // as a cluster's second look at it does
-		}
+		c.AckWait = c.BackOff[0]
 	}
 	if c.MaxAckPending == 0 {
 		if pedantic && stream.ConsumerLimits.MaxAckPending > 0 {
