@@ -274,7 +274,6 @@ func (l *life) tick() {
 	l.checkReads("")
 	l.followReads()
 	l.checkCopies()
-
 	l.lookAtRoom()
 	if l.checkpointDue() {
 		l.checkpoint()
