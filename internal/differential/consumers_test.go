@@ -337,6 +337,20 @@ func TestConsumerListsThatAreEmpty(t *testing.T) {
 	})
 }
 
+// TestConsumerThatStartsLate asks for the ack floor of a replicated consumer.
+func TestConsumerThatStartsLate(t *testing.T) {
+	compare(t, func(s *session) {
+		s.create()
+		for range 3 {
+			s.ask(s.name+".a", "x")
+		}
+		s.known("A consumer that starts late", ".ack_floor.stream_seq")
+		s.createConsumer(object{"deliver_policy": "new"})
+		s.until("CONSUMER.INFO."+s.name+".C", nil, func(a *answer) bool { return a.text("delivered.stream_seq") == "3" })
+		s.delete()
+	})
+}
+
 // TestConsumerBecomesDurable changes an ephemeral consumer into a durable one.
 func TestConsumerBecomesDurable(t *testing.T) {
 	compare(t, func(s *session) {

@@ -86,7 +86,7 @@ type fakeNode struct {
 	cluster  *server.ClusterInfo
 	forward  []Message
 	stepped  []string // who was asked to lead
-	unread   bool // Read fails
+	unread   bool     // Read fails
 }
 
 func (n *fakeNode) Now() int64                   { return n.now }
@@ -94,7 +94,7 @@ func (n *fakeNode) Cluster() *server.ClusterInfo { return n.cluster }
 func (n *fakeNode) Barrier(context uint64)       { n.barriers = append(n.barriers, context) }
 func (n *fakeNode) Forward(messages []Message)   { n.forward = append(n.forward, messages...) }
 
-func (n *fakeNode) StepDown(to string)           { n.stepped = append(n.stepped, to) }
+func (n *fakeNode) StepDown(to string) { n.stepped = append(n.stepped, to) }
 
 func (n *fakeNode) Propose(data []byte) (uint64, error) {
 	if n.refuse != nil {
