@@ -30,6 +30,12 @@ const usage = `usage: holdfast COMMAND [flags]
            go on without members that are gone for good
   discard  STORE [--monitor HOST:PORT] [--yes]
            give up a store that is quarantined or alarmed
+  verify   [--store DIR]                 check every byte of a store that no node uses
+  inspect  [--store DIR | --file FILE] [--export FILE [--stream NAME]]
+           what is in a store, damaged ones too; its messages as lines of JSON
+  import   [--server URL] [--creds FILE] [--file FILE]
+           publish the messages of an export to a cluster
+  compact  [--store DIR]                 make the file of a store that no node uses smaller
   demo     three nodes in one process: publish, kill, wipe, heal, verify
 `
 
@@ -47,6 +53,7 @@ func main() {
 	}
 	commands := map[string]func([]string) error{
 		"run": run, "check": check, "status": status, "found": found, "discard": discard,
+		"verify": verify, "inspect": inspect, "import": importExport, "compact": compact,
 		"demo": func([]string) error { return demo.Run(os.Stdout) },
 	}
 	command, known := commands[os.Args[1]]

@@ -105,6 +105,9 @@ type pageWalk struct {
 	highWater uint64
 	used      []uint64 // a bit for every page
 	visit     visitor
+	// skip, when set, is told of what is wrong with a page and everything below
+	// it; true: the walk goes on behind that.
+	skip func(err error) bool
 }
 
 // walkPages checks the structure of a store file that is mapped as data and
@@ -115,11 +118,19 @@ func walkPages(data []byte, visit visitor) error {
 		return err
 	}
 	w := &pageWalk{data: data, highWater: metas.highWater, used: make([]uint64, metas.highWater/64+1), visit: visit}
-	return w.tree(metas.root, func(key, value []byte, isBucket bool) error {
+	return w.all(metas.root)
+}
+
+// all walks every bucket of the file.
+func (w *pageWalk) all(root uint64) error {
+	return w.tree(root, func(key, value []byte, isBucket bool) error {
 		if !isBucket || len(value) < bucketBytes {
 			return fmt.Errorf("key %q outside of a bucket", key)
 		}
-		return w.bucket(string(key), value)
+		if err := w.bucket(string(key), value); err != nil && (w.skip == nil || !w.skip(err)) {
+			return err
+		}
+		return nil
 	})
 }
 
@@ -187,7 +198,7 @@ func (w *pageWalk) node(id uint64, low, high []byte, depth int, emit emitter) er
 			return fmt.Errorf("page %d: keys out of order", id)
 		}
 		child := binary.LittleEndian.Uint64(page[pageHeaderBytes+i*elementBytes+8:])
-		if err := w.node(child, key, next, depth+1, emit); err != nil {
+		if err := w.node(child, key, next, depth+1, emit); err != nil && (w.skip == nil || !w.skip(err)) {
 			return err
 		}
 		key = next

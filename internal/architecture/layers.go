@@ -45,8 +45,9 @@ var layers = map[string]layer{
 		external: []string{natsSchema, handedLogger, "context", "os", "path/filepath", "runtime/debug"}},
 	"node": {imports: []string{"protocol", "replication", "mesh", "mesh/transport", "wal",
 		"node/member", "node/bus", "node/jetstream", "node/config"}},
-	"node/demo": {imports: []string{"node", "node/config"}},
-	"":          {imports: []string{"node", "node/config", "node/demo"}}, // main
+	"node/demo":    {imports: []string{"node", "node/config"}},
+	"node/offline": {imports: []string{"node/machine", "protocol", "wal"}},
+	"":             {imports: []string{"node", "node/config", "node/demo", "node/offline"}}, // main
 
 	"bench":                 {}, // starts the binaries, as a user would
 	"examples/steady":       {},

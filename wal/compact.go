@@ -1,0 +1,199 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// compactStep is about how many bytes one transaction of a compaction writes.
+const compactStep = 8 << 20
+
+// Compact writes the current store of a folder, which no process uses, into a new
+// file without free pages, and makes that the store: by the same rename as a copy
+// from another node (Dir.Activate), so that a crash leaves the old file or the new
+// one. It refuses a damaged store, and checks every byte of the new file before
+// the old one goes. progress is told how many bytes are done, of how many.
+func Compact(folder string, progress func(done, total int64)) (before, after int64, err error) {
+	return compact(folder, disk{}, progress)
+}
+
+func compact(folder string, disk disk, progress func(done, total int64)) (before, after int64, err error) {
+	content, err := readBounded(filepath.Join(folder, pointerName))
+	if err != nil {
+		return 0, 0, fmt.Errorf("compact %s: %w", folder, err)
+	}
+	p, err := decodePointer(content)
+	if err != nil {
+		return 0, 0, fmt.Errorf("compact %s: %w", folder, err)
+	}
+	d, err := OpenDir(folder, p.owner, Options{disk: disk})
+	if err != nil {
+		return 0, 0, err
+	}
+	if !d.pointer.current {
+		return 0, 0, errors.Join(fmt.Errorf("compact %s: there is no store", folder), d.Close())
+	}
+	before, after, err = d.compact(progress)
+	if err = errors.Join(err, d.Close()); err != nil {
+		err = fmt.Errorf("compact %s: %w", folder, asDiskFull(err))
+	}
+	return before, after, err
+}
+
+func (d *Dir) compact(progress func(done, total int64)) (before, after int64, err error) {
+	old := d.storePath(d.pointer.serial)
+	found, err := surveyFile(old)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s is damaged: %w", old, err)
+	}
+	next := d.pointer
+	next.serial++
+	fresh := d.storePath(next.serial)
+	temporary := fresh + temporarySuffix
+	err = d.opt.disk.step("create", temporary, func() error {
+		if err := rewrite(old, temporary, int64(found.head.log.bytes+found.head.pairs.bytes), progress); err != nil {
+			return err
+		}
+		return sameContent(temporary, found)
+	})
+	if err != nil {
+		return 0, 0, errors.Join(err, d.opt.disk.remove(temporary))
+	}
+	if before, after, err = lengths(old, temporary); err != nil {
+		return before, after, err
+	}
+	if err := d.opt.disk.rename(temporary, fresh); err != nil {
+		return before, after, err
+	}
+	if err := d.setPointer(next); err != nil {
+		return before, after, err
+	}
+	return before, after, d.opt.disk.remove(old)
+}
+
+// rewrite copies every key of a store file into a new one, in order.
+func rewrite(from, to string, total int64, progress func(done, total int64)) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", from, err)
+	}
+	defer syscall.Munmap(data)
+	db, err := openDatabase(to, databaseOptions{mapBytes: info.Size() + smallestGrowth, noSync: true})
+	if err != nil {
+		return err
+	}
+	w := rewriter{db: db, total: total, progress: progress}
+	err = guard(func() error { return walkPages(data, w.put) })
+	if err == nil {
+		err = w.flush()
+	}
+	if err == nil {
+		err = db.file.Sync()
+	}
+	return errors.Join(err, db.close())
+}
+
+// rewriter gathers keys and writes them in transactions of compactStep.
+type rewriter struct {
+	db          *database
+	pending     []rewritten
+	bytes       int64
+	done, total int64
+	progress    func(done, total int64)
+}
+
+type rewritten struct {
+	bucket     string
+	key, value []byte // in the memory map of the old file
+}
+
+func (w *rewriter) put(bucket string, key, value []byte) error {
+	w.pending = append(w.pending, rewritten{bucket, key, value})
+	if w.bytes += int64(len(key) + len(value)); w.bytes < compactStep {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *rewriter) flush() error {
+	need := w.bytes + w.bytes/8 + overhead
+	err := w.db.update(need, func(tx *bolt.Tx) error {
+		for _, name := range bucketNames {
+			b, err := tx.CreateBucketIfNotExists([]byte(name))
+			if err != nil {
+				return err
+			}
+			b.FillPercent = 1
+		}
+		for i := range w.pending {
+			p := &w.pending[i]
+			b := tx.Bucket([]byte(p.bucket))
+			b.FillPercent = 1
+			if err := b.Put(p.key, p.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.done += w.bytes
+	w.bytes, w.pending = 0, w.pending[:0]
+	if err == nil && w.progress != nil {
+		w.progress(min(w.done, w.total), w.total)
+	}
+	return err
+}
+
+// sameContent checks every byte of a rewritten file.
+func sameContent(path string, old *survey) error {
+	found, err := surveyFile(path)
+	if err == nil && (found.head != old.head || found.log != old.log || found.pairs != old.pairs || found.marked != old.marked) {
+		err = errors.New("it does not hold the same")
+	}
+	if err != nil {
+		return fmt.Errorf("the new file: %w", err)
+	}
+	s, err := SalvageFile(path)
+	if err != nil {
+		return err
+	}
+	err = s.Indices(func(index uint64) error {
+		_, err := s.Entry(index)
+		return err
+	})
+	if faults := s.Faults(); err == nil && len(faults) > 0 {
+		err = errors.New(faults[0])
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		return fmt.Errorf("the store is damaged, nothing was changed: %w", err)
+	}
+	return nil
+}
+
+func lengths(old, fresh string) (before, after int64, err error) {
+	was, err := os.Stat(old)
+	if err != nil {
+		return 0, 0, err
+	}
+	is, err := os.Stat(fresh)
+	if err != nil {
+		return 0, 0, err
+	}
+	return was.Size(), is.Size(), nil
+}
