@@ -10,7 +10,7 @@ import (
 func TestSalvageReadsWhatBatchesSay(t *testing.T) {
 	var b Batch
 	b.Reset(1000)
-	b.CreateStream(&server.StreamConfig{Name: "A", Subjects: []string{"a"}})
+	b.CreateStream(&server.StreamConfig{Name: "A", Subjects: []string{"a"}, Storage: server.FileStorage})
 	b.Publish(newIncarnation(7, 0), []byte("a"), []byte("NATS/1.0\r\nX: y\r\n\r\n"), []byte("one"))
 	b.Publish(newIncarnation(7, 0), []byte("a"), nil, []byte("two"))
 	var said []string
@@ -35,7 +35,7 @@ func TestSalvageReadsWhatBatchesSay(t *testing.T) {
 func FuzzSalvageBatch(f *testing.F) {
 	var b Batch
 	b.Reset(1000)
-	b.CreateStream(&server.StreamConfig{Name: "A", Subjects: []string{"a"}})
+	b.CreateStream(&server.StreamConfig{Name: "A", Subjects: []string{"a"}, Storage: server.FileStorage})
 	b.Publish(newIncarnation(7, 0), []byte("a"), []byte("NATS/1.0\r\n\r\n"), []byte("one"))
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
