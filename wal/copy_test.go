@@ -392,19 +392,26 @@ func activationFixture(t *testing.T) (from *Store, chunks [][]byte, identity pro
 	return from, chunksOf(t, from, 1<<20), protocol.Identity{Store: 99, Lineage: lineage}
 }
 
-// received stages a whole copy.
-func received(t *testing.T, d *Dir, chunks [][]byte) *Stage {
-	t.Helper()
-	g := stageIn(t, d)
+// switched opens a folder, stages a whole copy and goes over to it.
+func switched(d *Dir, chunks [][]byte, a Activation) (*Store, error) {
+	s, err := d.Open()
+	if err != nil {
+		return nil, err
+	}
+	s.Close()
+	g, err := d.NewStage()
+	if err != nil {
+		return nil, err
+	}
 	for _, chunk := range chunks {
 		if err := g.Write(chunk); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	if _, err := g.Finish(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return g
+	return d.Activate(g, a)
 }
 
 func TestActivationCanStopAnywhere(t *testing.T) {
@@ -417,8 +424,7 @@ func TestActivationCanStopAnywhere(t *testing.T) {
 			d.abandon()
 		},
 		func(d *Dir) error {
-			openStoreIn(t, d).Close()
-			s, err := d.Activate(received(t, d, chunks), Activation{Identity: identity, Reason: "joined"})
+			s, err := switched(d, chunks, Activation{Identity: identity, Reason: "joined"})
 			if err == nil {
 				sameUpTo(t, s, from, 16)
 			}
@@ -457,8 +463,7 @@ func TestContainedStoreIsRemoved(t *testing.T) {
 			d.abandon()
 		},
 		func(d *Dir) error {
-			openStoreIn(t, d).Close()
-			_, err := d.Activate(received(t, d, chunks), Activation{Identity: identity, Reason: "caught up", Contained: true})
+			_, err := switched(d, chunks, Activation{Identity: identity, Reason: "caught up", Contained: true})
 			return err
 		},
 		func(d *Dir, done []string, finished bool) {

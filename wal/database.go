@@ -45,6 +45,8 @@ type databaseOptions struct {
 	mapBytes int64
 	maxBytes int64 // zero: no limit
 	noSync   bool  // a staged copy, synced as a whole at its end
+	disk     disk
+	said     func() (room, reserve int64) // nil: the disk is asked
 }
 
 // openDatabase opens or creates the file. An existing file must have been
@@ -182,7 +184,11 @@ func (d *database) update(need int64, fn func(tx *bolt.Tx) error) error {
 
 // commit makes a transaction durable.
 func (d *database) commit(tx *bolt.Tx) error {
-	before, err := d.metas()
+	err := d.opt.disk.ask("commit", d.path)
+	var before *metaPair
+	if err == nil {
+		before, err = d.metas()
+	}
 	if err != nil {
 		d.end(tx)
 		return err

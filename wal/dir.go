@@ -49,9 +49,14 @@ type Options struct {
 	Now      func() time.Time // for the notes in the quarantine; nil: time.Now
 	Random   func() uint64    // for store IDs; nil: the system's random source
 	// Before is asked before each change of a name or of a small file in the
-	// folder; its error takes the change's place. A simulation cuts a process
-	// off there. Nil: nobody is asked.
+	// folder, and before a store file takes a transaction ("commit") or is synced
+	// as a whole ("sync"); its error takes the change's place. A simulation fills a
+	// disk there, and cuts a process off. Nil: nobody is asked.
 	Before func(operation, path string) error
+
+	// Room says what Store.Room and Store.Reserve say, for a simulation whose disks
+	// are full or not. Nil: it is measured.
+	Room func() (room, reserve int64)
 
 	disk disk
 }
@@ -319,7 +324,7 @@ func storeSerial(name string) (uint64, bool) {
 }
 
 func (d *Dir) databaseOptions() databaseOptions {
-	return databaseOptions{mapBytes: d.opt.MapBytes, maxBytes: d.opt.MaxBytes}
+	return databaseOptions{mapBytes: d.opt.MapBytes, maxBytes: d.opt.MaxBytes, disk: d.opt.disk, said: d.opt.Room}
 }
 
 // Open opens the current store and raises its boot counter; when there is none,

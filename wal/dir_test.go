@@ -390,6 +390,32 @@ func TestQuarantineCanStopAnywhere(t *testing.T) {
 		})
 }
 
+// The two folders of a rename are synced one after the other, so a loss of power
+// can leave a file under both names.
+func TestQuarantinedStoreUnderBothNames(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path, small)
+	commit(t, openStoreIn(t, d), founded())
+	d.store.Close()
+	aside, err := d.Quarantine("a reason")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.abandon()
+	before := filepath.Join(path, filepath.Base(aside))
+	if err := os.Link(aside, before); err != nil {
+		t.Fatal(err)
+	}
+	d = openDir(t, path, small)
+	openStoreIn(t, d)
+	if _, err := os.Lstat(before); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the old name is still there: %v", err)
+	}
+	if all, err := d.Quarantined(); err != nil || len(all) != 1 || all[0].Store != 7 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 // When it is not known which store a crash would leave as the current one, none
 // may be used until the folder was opened again.
 func TestUncertainSwitchStopsTheFolder(t *testing.T) {

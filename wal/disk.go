@@ -9,7 +9,8 @@ import (
 )
 
 // disk performs every operation on names and small files of a store folder, so
-// that a test can stop the process before any one of them.
+// that a test can stop the process before any one of them. The databases ask it
+// before they commit.
 type disk struct {
 	// before, when set, is asked before each operation; its error takes the
 	// operation's place.
@@ -18,12 +19,18 @@ type disk struct {
 
 // step asks before, and classifies a full disk.
 func (d disk) step(operation, path string, act func() error) error {
-	if d.before != nil {
-		if err := d.before(operation, path); err != nil {
-			return err
-		}
+	if err := d.ask(operation, path); err != nil {
+		return err
 	}
 	return asDiskFull(act())
+}
+
+// ask is for operations that somebody else carries out.
+func (d disk) ask(operation, path string) error {
+	if d.before == nil {
+		return nil
+	}
+	return asDiskFull(d.before(operation, path))
 }
 
 // replace puts a file with this content at path: after a crash either the old

@@ -85,8 +85,11 @@ func (d *Dir) moveAside(n note) (string, error) {
 	}
 	from := d.storePath(n.serial)
 	to := filepath.Join(folder, filepath.Base(from))
-	if _, err := os.Lstat(to); err == nil {
-		return "", fmt.Errorf("%s exists already; move it out of the way", to)
+	if there, err := os.Lstat(to); err == nil {
+		if still, err := os.Lstat(from); err != nil || !os.SameFile(there, still) {
+			return "", fmt.Errorf("%s exists already; move it out of the way", to)
+		}
+		return to, d.opt.disk.remove(from) // a crash left it under both names
 	}
 	if err := d.opt.disk.replace(strings.TrimSuffix(to, storeSuffix)+noteSuffix, encodeNote(&n)); err != nil {
 		return "", err

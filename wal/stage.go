@@ -89,7 +89,7 @@ func (g *Stage) Finish() (Manifest, error) {
 		if err := g.db.update(overhead, func(tx *bolt.Tx) error { return putRecords(tx, &h, &c) }); err != nil {
 			return err
 		}
-		return g.db.file.Sync()
+		return g.db.opt.disk.step("sync", g.path, g.db.file.Sync)
 	})
 	if err != nil {
 		return Manifest{}, err

@@ -147,6 +147,10 @@ func (s *Store) Room() int64 {
 	if s.closed || s.db.stuck.Load() {
 		return 0
 	}
+	if s.opt.said != nil {
+		room, _ := s.opt.said()
+		return room
+	}
 	return s.db.room()
 }
 
@@ -158,6 +162,10 @@ func (s *Store) Reserve() int64 {
 	defer s.mu.RUnlock()
 	if s.closed {
 		return 0
+	}
+	if s.opt.said != nil {
+		_, reserve := s.opt.said()
+		return reserve
 	}
 	return s.db.kept(s.db.used.Load() - s.db.free())
 }

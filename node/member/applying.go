@@ -23,6 +23,7 @@ func (l *life) apply(entries []protocol.Entry) {
 				l.storeFailed(fmt.Errorf("apply entry %d: %w", entry.Index, err))
 				return
 			}
+			l.tell(entry)
 			// During a hand-over the door still waits for its own batches. What
 			// another leader put at the same index is not the answer to them.
 			if !l.serving || entry.Term == l.leadTerm {
@@ -31,6 +32,7 @@ func (l *life) apply(entries []protocol.Entry) {
 			l.door.Observe(&l.results)
 		} else {
 			l.machine.Skip(entry.Index)
+			l.tell(entry)
 		}
 		l.appliedTerm = entry.Term
 		l.checkpoints.applied(len(entry.Data))
@@ -39,6 +41,12 @@ func (l *life) apply(entries []protocol.Entry) {
 		l.replica.Applied(entries[n-1].Index)
 		l.tail.trim(l.store.Last())
 		l.passBarriers()
+	}
+}
+
+func (l *life) tell(entry *protocol.Entry) {
+	if l.options.Applied != nil {
+		l.options.Applied(entry)
 	}
 }
 

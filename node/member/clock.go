@@ -42,7 +42,16 @@ type clock struct {
 	settled bool
 
 	clocks map[string]reading // of other members, by name
+
+	// heard is by how much the log's clock was ahead of elapsed in the newest
+	// reports of leader. A report that took long to come shows less than one that
+	// came at once.
+	leader string
+	heard  []int64
 }
+
+// maxHeard is how many reports of a leader are compared.
+const maxHeard = 4
 
 // reading is another member's wall clock.
 type reading struct {
@@ -85,10 +94,11 @@ func (c *clock) target() (int64, bool) {
 }
 
 // begin is called when this member begins to lead and no stamp may be below
-// floor. It returns by how much the clock is ahead of the members' clocks.
-func (c *clock) begin(floor int64) (ahead time.Duration) {
+// floor. It returns by how much the clock is ahead of the members' clocks, and
+// whether it had to be set because nobody had told of it.
+func (c *clock) begin(floor int64) (ahead time.Duration, set bool) {
 	target, trusted := c.target()
-	if !c.known {
+	if set = !c.known; set {
 		c.known, c.at, c.gap, c.settled = true, c.elapsed(), 0, trusted && target >= floor
 		switch {
 		case trusted:
@@ -100,18 +110,17 @@ func (c *clock) begin(floor int64) (ahead time.Duration) {
 		}
 	}
 	c.rebase(max(c.now(), floor))
-	if !trusted {
-		return 0
+	if trusted {
+		c.gap = target - c.time
 	}
-	c.gap = target - c.time
-	return time.Duration(-c.gap)
+	return time.Duration(-c.gap), set
 }
 
 func (c *clock) rebase(now int64) { c.time, c.at = now, c.elapsed() }
 
 // tick draws the clock near to the members' clocks. It returns by how much it
-// stepped forward, which is zero nearly always.
-func (c *clock) tick() (step time.Duration) {
+// stepped forward, which is zero nearly always, and unless this member leads.
+func (c *clock) tick(leads bool) (step time.Duration) {
 	if !c.known {
 		return 0
 	}
@@ -122,7 +131,7 @@ func (c *clock) tick() (step time.Duration) {
 		return 0
 	}
 	c.gap = target - c.time
-	if c.gap > maxBehind || c.gap > 0 && !c.settled {
+	if leads && (c.gap > maxBehind || c.gap > 0 && !c.settled) {
 		step = time.Duration(c.gap)
 		c.time, c.gap = target, 0
 	}
@@ -135,9 +144,17 @@ func (c *clock) tick() (step time.Duration) {
 func (c *clock) adopt(from string, r clockReport, leads bool) {
 	now := c.elapsed()
 	c.clocks[from] = reading{offset: r.Wall - now, at: now}
-	if r.Known && (leads || !c.known) {
-		c.known, c.time, c.at, c.gap, c.settled = true, r.Time, now, 0, r.Settled
+	if !r.Known || c.known && !leads {
+		return
 	}
+	if from != c.leader {
+		c.leader, c.heard = from, nil
+	}
+	if len(c.heard) == maxHeard {
+		c.heard = c.heard[1:]
+	}
+	c.heard = append(c.heard, r.Time-now)
+	c.known, c.time, c.at, c.gap, c.settled = true, now+slices.Max(c.heard), now, 0, r.Settled
 }
 
 // report is what this member tells the others.

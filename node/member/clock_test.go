@@ -52,8 +52,8 @@ func (m *machines) report(leader int) {
 func (m *machines) pass(d time.Duration, leader int) (stepped time.Duration) {
 	for end := m.real + int64(d); m.real < end; {
 		m.real += min(int64(time.Second), end-m.real)
-		for _, c := range m.clocks {
-			stepped += c.tick()
+		for i, c := range m.clocks {
+			stepped += c.tick(i == leader)
 		}
 		m.report(leader)
 	}
@@ -127,7 +127,8 @@ func TestClockDoesNotJumpWithTheClocks(t *testing.T) {
 		if random.IntN(3) == 0 {
 			leader = random.IntN(5)
 			m.clocks[leader].begin(before)
-			near(t, "the next leader begins", m.clocks[leader].now(), before, 0)
+			near(t, "the next leader begins", m.clocks[leader].now(), before, maxHeard*int64(time.Second)/slew)
+			before = m.clocks[leader].now()
 		}
 		passed := time.Duration(random.Int64N(int64(2 * time.Minute)))
 		if stepped := m.pass(passed, leader); stepped != 0 {
@@ -158,6 +159,19 @@ func TestClockStepsWhenTheDateComes(t *testing.T) {
 	m.skew = []int64{50 * hour, 50 * hour, 0}
 	m.pass(2*time.Second, 1)
 	near(t, "days behind", m.clocks[1].now(), m.real+50*hour, 1000)
+}
+
+// A report that was on its way for long does not hold the clock back.
+func TestClockOfALateReport(t *testing.T) {
+	m := newMachines(0, 0)
+	m.report(-1)
+	m.clocks[0].begin(0)
+	m.pass(10*time.Second, 0)
+	late := m.clocks[0].report()
+	m.pass(2*time.Second, 0)
+	m.real += 4 * int64(time.Second)
+	m.clocks[1].adopt("0", late, true)
+	near(t, "after the late report", m.clocks[1].now(), m.clocks[0].now(), 0)
 }
 
 // A process that was held up finds the clock as far on as the others.

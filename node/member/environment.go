@@ -60,6 +60,9 @@ type Options struct {
 	// Restoring is told how far a copy of another member's store is, in percent.
 	Restoring func(percent uint64)
 	Logger    *slog.Logger
+	// Applied is told of every entry that the state machine has just applied,
+	// before anybody is answered. The entry is only to be read. Nil: nobody is.
+	Applied func(entry *protocol.Entry)
 
 	// CheckpointBytes is how much log is applied between two checkpoints, and
 	// CheckpointInterval the pause after which a quieter log gets one too.

@@ -19,6 +19,7 @@ type exporter struct {
 	to      string
 	session uint64
 	export  *wal.Export
+	end     uint64 // index of the last entry of the copy
 	started uint64 // tick
 	news    uint64 // tick of the last acknowledgement, or of the beginning
 
@@ -40,7 +41,7 @@ func (l *life) export(to string, session uint64) {
 		l.storeFailed(fmt.Errorf("read the store for a copy: %w", err))
 		return
 	}
-	x := &exporter{to: to, session: session, export: export, started: l.now, news: l.now}
+	x := &exporter{to: to, session: session, export: export, end: end.Last, started: l.now, news: l.now}
 	l.exporters = append(l.exporters, x)
 	l.logger.Info("sending a copy of the store", "to", to, "checkpoint", l.checkpoints.index)
 	l.continueExport(x)
@@ -54,6 +55,7 @@ func (l *life) continueExport(x *exporter) {
 		l.endExport(x)
 	case x.last && x.acked == x.number:
 		l.logger.Info("copy of the store sent", "to", x.to, "bytes", x.sent, "took", duration(l.now-x.started))
+		l.checkpoints.keepFor(x.to, kept{index: x.end, until: l.now + openPatience})
 		l.endExport(x)
 	case !x.last && x.number-x.acked < chunksInFlight:
 		x.reading = true

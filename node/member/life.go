@@ -219,6 +219,7 @@ func (l *life) linked(name string, encoded []byte) {
 	}
 	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage, "epoch", status.Epoch, "boot", status.Boot)
 	l.replica.Linked(name, status)
+	delete(l.checkpoints.kept, name) // from here on the replica keeps what it needs
 	l.environment.Send(name, frameClock, l.clock.report().encode())
 }
 

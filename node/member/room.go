@@ -174,9 +174,8 @@ func (l *life) relieve() {
 // horizon is up to where entries may go. Short of room, the leader does not wait
 // for a follower whose disk takes nothing any more: that one gets a copy later.
 func (l *life) horizon() uint64 {
-	return l.replica.Horizon(func(name string) bool {
-		return l.short() && l.left(name) < -l.room.reserve/2
-	})
+	giveUp := func(name string) bool { return l.short() && l.left(name) < -l.room.reserve/2 }
+	return min(l.replica.Horizon(giveUp), l.checkpoints.keeps(l.now, giveUp))
 }
 
 // heardRoom takes another member's report.

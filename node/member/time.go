@@ -11,7 +11,10 @@ func (l *life) Now() int64 { return l.clock.now() }
 
 // beginTime sets the log's clock going when this member begins to lead.
 func (l *life) beginTime() {
-	ahead := l.clock.begin(l.machine.Stamp())
+	ahead, set := l.clock.begin(l.machine.Stamp())
+	if set {
+		l.logger.Info("the log's clock is set: no member that is linked has kept it", "to", time.Unix(0, l.clock.now()).UTC())
+	}
 	if ahead.Abs() > clockWorry {
 		l.logger.Warn("the log's clock differs from the median of the members' clocks; it draws near by a twentieth of the time that passes: look after the clocks of the machines",
 			"ahead", ahead, "log", time.Unix(0, l.clock.now()).UTC())
@@ -20,7 +23,7 @@ func (l *life) beginTime() {
 
 // keepTime moves the log's clock on, and tells the others of it.
 func (l *life) keepTime() {
-	if step := l.clock.tick(); step > 0 {
+	if step := l.clock.tick(l.serving); step > 0 {
 		l.logger.Warn("the log's clock stepped forward to the median of the members' clocks: what waited for a time comes earlier", "by", step)
 	}
 	if l.now%clockTicks != 0 {

@@ -84,6 +84,10 @@ type Replica struct {
 // peer is what is known of a linked member.
 type peer struct {
 	store protocol.StoreID
+	// follows: it holds the lineage of this store, and follows whoever leads it.
+	// When it was linked, its log ended at last.
+	follows bool
+	last    uint64
 }
 
 // New returns a replica over an opened store.
@@ -170,7 +174,7 @@ func (r *Replica) StageProgress(copied, total uint64) { r.mesh.StageProgress(cop
 
 // Linked says that a member is connected and what its hello said of its store.
 func (r *Replica) Linked(name string, status mesh.Status) {
-	r.peers[name] = peer{store: status.Store}
+	r.peers[name] = peer{store: status.Store, follows: r.raft != nil && status.Lineage == r.options.State.Identity.Lineage && !status.Frozen(), last: status.LastIndex}
 	r.syncLocal()
 	r.mesh.Connected(name, status)
 	if r.raft != nil {
@@ -328,26 +332,6 @@ func (r *Replica) Raft() (replication.Status, bool) {
 		return replication.Status{}, false
 	}
 	return r.raft.Status(), true
-}
-
-// Horizon is the log index up to which no follower that is in touch needs whole
-// entries any more, for a leader; other nodes keep what the leader may need of
-// them should it fail, so theirs is the release watermark. Those that the
-// leader gives up waiting for do not count; they get a copy of its store.
-func (r *Replica) Horizon(giveUp func(name string) bool) uint64 {
-	if r.raft == nil {
-		return 0
-	}
-	status := r.raft.Status()
-	horizon := status.Release
-	if status.Role == replication.Leader {
-		for _, p := range r.raft.Progress() {
-			if p.Active && !p.NeedsCopy && !giveUp(p.Voter.Name) {
-				horizon = min(horizon, p.Match)
-			}
-		}
-	}
-	return horizon
 }
 
 // LogFacts are what a checkpoint at index records of the log itself.

@@ -19,7 +19,7 @@ const (
 )
 
 // layAmbush waits for one of the moments.
-func (w *world) layAmbush() {
+func (w *world) layAmbush(*host) {
 	w.waiting = ambush(1 + w.random.IntN(int(ambushes)-1))
 	if w.chance(0.4) {
 		w.waiting = uponAck
@@ -30,7 +30,7 @@ func (w *world) layAmbush() {
 // spring kills when it is the moment that is waited for: the member at which it
 // came, or others with it.
 func (w *world) spring(moment ambush, at *host) {
-	if w.waiting != moment || w.clients.quiet || w.chance(0.5) {
+	if w.waiting != moment || w.clients.quiet || w.regressing() || w.chance(0.5) {
 		return
 	}
 	w.waiting = noAmbush

@@ -1,35 +1,89 @@
 package simulation
 
 import (
+	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
 )
 
 type consumerKey struct {
 	stream   streamKey
-	consumer uint64 // incarnation
+	name     string
+	consumer uint64 // incarnation; zero for all of the name
 }
 
-// consumerTruth is what the client of a consumer did.
+// consumerTruth is what the clients of a consumer did, and what the log handed out.
 type consumerTruth struct {
-	received, acked map[uint64]bool // by stream sequence
+	*acknowledgements
 	// verified is up to where the floor of acknowledgements was compared.
 	verified uint64
+	// confirmed are the messages of which a client knows that their
+	// acknowledgement counts, with the position at which it knew.
+	confirmed map[uint64]position
+	// handed tells from which position on the consumer had handed out so many.
+	handed []handedOut
+}
+
+// acknowledgements are what clients sent to the consumers of a name: an
+// acknowledgement does not say which of them it is for, and those that are on
+// their way when a consumer is created again count for the new one.
+type acknowledgements struct {
+	received, acked map[uint64]bool // by stream sequence
+	all             uint64          // everything up to here is acknowledged with another one
+}
+
+type handedOut struct {
+	count uint64 // consumer sequence of the last one
+	at    position
 }
 
 // delivery is one message on its way to a consumer's client.
 type delivery struct {
-	key consumerKey
-	seq uint64
+	key     consumerKey
+	seq     uint64
+	ackAll  bool
+	ackNone bool
 }
 
 func (c *checks) consumerTruth(k consumerKey) *consumerTruth {
 	t := c.consumers[k]
 	if t == nil {
-		t = &consumerTruth{received: map[uint64]bool{}, acked: map[uint64]bool{}}
+		shared := k
+		shared.consumer = 0
+		if c.acks[shared] == nil {
+			c.acks[shared] = &acknowledgements{received: map[uint64]bool{}, acked: map[uint64]bool{}}
+		}
+		t = &consumerTruth{acknowledgements: c.acks[shared], confirmed: map[uint64]position{}}
 		c.consumers[k] = t
 	}
 	return t
+}
+
+func (c *checks) keyOfConsumer(p *process, consumer *machine.Consumer) consumerKey {
+	return consumerKey{keyOf(p, consumer.Stream().Incarnation()), consumer.Name(), uint64(consumer.Incarnation())}
+}
+
+// consumersMoved takes note of what an entry handed out.
+func (c *checks) consumersMoved(p *process, s *machine.Stream, at position) {
+	for _, consumer := range s.Consumers() {
+		count := consumer.State().Delivered.Consumer
+		t := c.consumerTruth(c.keyOfConsumer(p, consumer))
+		if n := len(t.handed); count > 0 && (n == 0 || t.handed[n-1].count < count) {
+			t.handed = append(t.handed, handedOut{count, at})
+		}
+	}
+}
+
+// forgetConfirmed is for foundings that lose acknowledgements.
+func (c *checks) forgetConfirmed() {
+	for _, t := range c.consumers {
+		clear(t.confirmed)
+		t.handed = nil
+	}
 }
 
 // delivered looks at a delivery as a member makes it.
@@ -44,28 +98,54 @@ func (c *checks) delivered(h *host, reply, subject string, payload []byte) {
 		return
 	}
 	seq, err := strconv.ParseUint(token[5], 10, 64)
-	if err != nil {
+	number, err2 := strconv.ParseUint(token[6], 10, 64)
+	if err != nil || err2 != nil {
 		c.world.fail("%s delivers with the reply %q", h.name, reply)
 	}
-	k := consumerKey{keyOf(p, consumer.Stream().Incarnation()), uint64(consumer.Incarnation())}
-	c.replies[reply] = delivery{k, seq}
+	k := c.keyOfConsumer(p, consumer)
+	policy := consumer.Config().AckPolicy
+	c.replies[reply] = delivery{k, seq, policy == server.AckAll, policy == server.AckNone}
 	text := textOf(payload)
-	c.says(p, consumer.Stream(), seq, text, false)
+	c.says(p, consumer.Stream(), seq, text)
 	if stream, _, _ := strings.Cut(subject, "."); !strings.HasPrefix(text, stream+"/") {
 		c.world.fail("wrong message: %s delivers %q with the subject %q", h.name, text, subject)
+	}
+	c.notAgain(k, seq, number, text)
+}
+
+// notAgain: a message is not handed out any more once a client knows that its
+// acknowledgement counts. In a work queue that makes it go to one.
+func (c *checks) notAgain(k consumerKey, seq, number uint64, text string) {
+	t := c.consumerTruth(k)
+	confirmed, ok := t.confirmed[seq]
+	i := sort.Search(len(t.handed), func(i int) bool { return t.handed[i].count >= number })
+	if ok && i < len(t.handed) && confirmed.before(t.handed[i].at) {
+		c.world.fail("delivered again: %q, handed out at %v, was known to be acknowledged at %v", text, t.handed[i].at, confirmed)
 	}
 }
 
 // received takes note of a message that reached the client.
-func (c *checks) received(_ *consumer, m *outgoing) {
+func (c *checks) received(m *outgoing) {
 	d := c.replies[m.reply]
 	c.consumerTruth(d.key).received[d.seq] = true
 }
 
 // acknowledging takes note of an acknowledgement before it is sent.
-func (c *checks) acknowledging(_ *consumer, reply string) {
+func (c *checks) acknowledging(reply string) {
 	d := c.replies[reply]
-	c.consumerTruth(d.key).acked[d.seq] = true
+	t := c.consumerTruth(d.key)
+	t.acked[d.seq] = true
+	if d.ackAll {
+		t.all = max(t.all, d.seq)
+	}
+}
+
+// confirm takes note that a client knows that its acknowledgement counts.
+func (c *checks) confirm(reply string) {
+	d := c.replies[reply]
+	if t := c.consumerTruth(d.key); t.confirmed[d.seq] == (position{}) {
+		t.confirmed[d.seq] = c.history.newest
+	}
 }
 
 // floors: a consumer never skips. What counts as acknowledged was received and
@@ -73,11 +153,13 @@ func (c *checks) acknowledging(_ *consumer, reply string) {
 func (c *checks) floors(p *process) {
 	for _, s := range p.member.Machine().Streams() {
 		for _, consumer := range s.Consumers() {
-			k := consumerKey{keyOf(p, s.Incarnation()), uint64(consumer.Incarnation())}
-			t := c.consumerTruth(k)
+			if consumer.Config().AckPolicy == server.AckNone {
+				continue
+			}
+			t := c.consumerTruth(c.keyOfConsumer(p, consumer))
 			for floor := consumer.State().AckFloor.Stream; t.verified < floor; {
 				t.verified++
-				if _, there := s.Message(t.verified); there && !t.acked[t.verified] {
+				if _, there := s.Message(t.verified); there && !t.acked[t.verified] && t.verified > t.all {
 					c.world.fail("skipped: %s counts message %d of %s as acknowledged by %s, which did not acknowledge it (received: %v)",
 						p.host.name, t.verified, s.Name(), consumer.Name(), t.received[t.verified])
 				}

@@ -5,39 +5,46 @@ import (
 	"log/slog"
 	"strings"
 
-	"holdfast/node/machine"
 	"holdfast/protocol"
-	"holdfast/wal"
 )
 
 // checks sees everything that happens and ends the run when something happens
 // that must not. Each property has a file of its own.
 type checks struct {
-	world *world
+	world   *world
+	history *history
 
 	acked, lost, foundings, faults int
 	account                        map[string]string // by host: what its last founding said of itself
 
-	streams   map[streamKey]*streamTruth
+	entries   map[entryKey]entryRecord
 	consumers map[consumerKey]*consumerTruth
+	acks      map[consumerKey]*acknowledgements
 	replies   map[string]delivery // by the subject of the acknowledgement
 	leaders   map[leaderKey]protocol.StoreID
 	digests   map[digestKey]digest
+	time      timeCheck
+	touch     map[*host]contact // with the leader, by follower
+	copies    map[string]int    // begun since the faults ended, by host
 	observed  uint64
 }
 
 func newChecks(w *world) *checks {
-	return &checks{
-		world: w, account: map[string]string{},
-		streams: map[streamKey]*streamTruth{}, consumers: map[consumerKey]*consumerTruth{}, replies: map[string]delivery{},
+	c := &checks{
+		world: w, account: map[string]string{}, entries: map[entryKey]entryRecord{},
+		consumers: map[consumerKey]*consumerTruth{}, acks: map[consumerKey]*acknowledgements{}, replies: map[string]delivery{},
 		leaders: map[leaderKey]protocol.StoreID{}, digests: map[digestKey]digest{},
+		touch: map[*host]contact{}, copies: map[string]int{},
 	}
+	c.history = newHistory(c)
+	return c
 }
 
 // observe looks at a member after each round of its loop.
 func (w *world) observe(p *process) {
 	w.checks.oneLeader(p)
 	w.checks.sameState(p)
+	w.checks.inContact(p)
 	w.checks.observed++
 	if w.checks.observed%32 == 0 {
 		w.checks.floors(p)
@@ -45,35 +52,24 @@ func (w *world) observe(p *process) {
 }
 
 // heard takes note of a log line.
-func (c *checks) heard(h *host, _ slog.Level, line string) {
-	if strings.Contains(line, " founded from ") {
-		c.account[h.name] = line
+func (c *checks) heard(p *process, _ slog.Level, line string) {
+	switch {
+	case strings.Contains(line, " founded from "):
+		c.account[p.host.name] = line
+	case strings.Contains(line, "copying the log of the leader"):
+		c.copying(p, line)
+	case strings.Contains(line, "the log's clock is set"):
+		c.clockSet(p)
+	case strings.Contains(line, " leading term="):
+		c.leads(p)
+	case strings.Contains(line, "the log's clock stepped"):
+		c.time.reset()
 	}
 }
 
 // ended judges a process that ended by itself.
 func (c *checks) ended(h *host, err error) {
 	c.world.fail("%s cannot go on: %v", h.name, err)
-}
-
-// streamKey names a stream incarnation: the entry that created it.
-type streamKey struct {
-	lineage     protocol.Lineage
-	incarnation machine.Incarnation
-}
-
-// keyOf names a stream as one member sees it.
-func keyOf(p *process, incarnation machine.Incarnation) streamKey {
-	return streamKey{lineageAt(p.member.Store(), p.member.Identity(), uint64(incarnation)>>16), incarnation}
-}
-
-// lineageAt is the lineage of the entry at an index. What is not durable yet was
-// written in the present one.
-func lineageAt(store *wal.Store, identity protocol.Identity, index uint64) protocol.Lineage {
-	if mark, ok := store.Mark(index); ok {
-		return mark.Lineage
-	}
-	return identity.Lineage
 }
 
 // textOf is the part of a payload that tells messages apart.

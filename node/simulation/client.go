@@ -12,6 +12,7 @@ type client struct {
 	world   *world
 	number  int
 	host    *host // nil: not connected
+	home    *host // the only one that it connects to; nil: any
 	pending map[uint64]*request
 	last    uint64
 }
@@ -29,8 +30,9 @@ type request struct {
 	publish *publication
 }
 
-func (w *world) newClient() *client {
-	c := &client{world: w, number: len(w.nats.clients), pending: map[uint64]*request{}}
+// newClient adds a client that connects to one host, or to any (nil).
+func (w *world) newClient(home *host) *client {
+	c := &client{world: w, number: len(w.nats.clients), home: home, pending: map[uint64]*request{}}
 	w.nats.clients = append(w.nats.clients, c)
 	c.reconnect()
 	return c
@@ -43,7 +45,11 @@ func (c *client) reconnect() {
 		if c.host != nil {
 			return
 		}
-		if h := w.hosts[w.random.IntN(len(w.hosts))]; h.process != nil {
+		h := c.home
+		if h == nil {
+			h = w.hosts[w.random.IntN(len(w.hosts))]
+		}
+		if h.process != nil {
 			c.host = h
 			return
 		}
@@ -63,6 +69,15 @@ func (c *client) ask(r *request, patience int64) {
 			r.answer(nil)
 		}
 	})
+}
+
+// listen returns a subject whose messages are received for ever.
+func (c *client) listen(receive func(*outgoing)) string {
+	c.last++
+	r := &request{number: c.last}
+	r.answer = func(m *outgoing) bool { receive(m); return false }
+	c.pending[r.number] = r
+	return c.inbox(r)
 }
 
 func (c *client) inbox(r *request) string {
@@ -104,7 +119,11 @@ func call[T any](c *client, subject string, body any, done func(response *T, ok 
 		done(&response, true)
 		return true
 	}
-	c.ask(r, 2*second)
+	patience := 2 * second
+	if c.home != nil {
+		patience = c.world.between(100*millisecond, 500*millisecond)
+	}
+	c.ask(r, patience)
 }
 
 // status is the code of a control message, or empty.

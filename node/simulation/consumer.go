@@ -7,37 +7,123 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// consumer is a client with a durable pull consumer.
+// consumer is a client of a durable consumer. Several may share one.
 type consumer struct {
 	topic  *topic
 	client *client
 	name   string
+	config server.ConsumerConfig
 	exists bool
+	inbox  string // of a push consumer
+}
+
+// addConsumers draws who consumes the stream.
+func (t *topic) addConsumers() {
+	w := t.world
+	switch count := w.plan.consumers; t.kind {
+	case queue: // one consumer, whose messages several clients share
+		t.consumers = append(t.consumers, newConsumer(t, 0), newConsumer(t, 0))
+	case interest:
+		for i := range 1 + count {
+			t.consumers = append(t.consumers, newConsumer(t, i))
+		}
+	default:
+		for i := range count {
+			t.consumers = append(t.consumers, newConsumer(t, i))
+		}
+	}
 }
 
 func newConsumer(t *topic, number int) *consumer {
-	c := &consumer{topic: t, client: t.world.newClient(), name: fmt.Sprintf("C%d", number)}
-	t.world.after(t.world.between(0, 2*second), c.work)
+	w := t.world
+	c := &consumer{topic: t, client: w.newClient(nil), name: fmt.Sprintf("C%d", number)}
+	if n := len(t.consumers); n > 0 && t.consumers[n-1].name == c.name {
+		c.config = t.consumers[n-1].config
+	} else {
+		c.configure()
+	}
+	w.after(w.between(0, 2*second), c.work)
 	return c
+}
+
+func (c *consumer) configure() {
+	w := c.topic.world
+	c.config = server.ConsumerConfig{
+		Durable: c.name, AckPolicy: server.AckExplicit, AckWait: 2 * time.Second, MaxAckPending: 64, MaxDeliver: -1,
+		DeliverPolicy: server.DeliverAll, ReplayPolicy: server.ReplayInstant,
+	}
+	switch draw := w.random.Float64(); {
+	case draw < 0.15 && c.topic.kind != queue:
+		c.config.AckPolicy = server.AckAll
+	case draw < 0.25 && c.topic.kind != queue && c.topic.kind != interest:
+		c.config.AckPolicy, c.config.MaxAckPending, c.config.AckWait = server.AckNone, 0, 0
+	case draw < 0.4:
+		c.config.BackOff = []time.Duration{500 * time.Millisecond, time.Second, 3 * time.Second}
+		c.config.AckWait = c.config.BackOff[0]
+	}
+	if c.topic.kind != queue && w.chance(0.3) {
+		c.listen()
+	}
 }
 
 func (c *consumer) key() string { return c.topic.name + "." + c.name }
 
-// work asks for messages, after it has made sure that there is a consumer.
+// listen makes it a push consumer: its messages come to an inbox.
+func (c *consumer) listen() {
+	c.inbox = c.client.listen(func(m *outgoing) {
+		if m.status() == "" && m.reply != "" {
+			c.take(m)
+		}
+	})
+	c.config.DeliverSubject = c.inbox
+}
+
+// work sees to it that there is a consumer, and asks it for messages. Now and then
+// the consumer is changed, or deleted and created again.
 func (c *consumer) work() {
 	w := c.topic.world
-	if !c.exists {
-		request := server.CreateConsumerRequest{Stream: c.topic.name, Config: server.ConsumerConfig{
-			Durable: c.name, AckPolicy: server.AckExplicit, AckWait: 2 * time.Second, MaxAckPending: 64, MaxDeliver: -1,
-			DeliverPolicy: server.DeliverAll, ReplayPolicy: server.ReplayInstant,
-		}}
-		call(c.client, "CONSUMER.DURABLE.CREATE."+c.key(), &request, func(response *server.JSApiConsumerCreateResponse, ok bool) {
-			c.exists = ok && response.Error == nil
-			w.after(w.between(10*millisecond, 500*millisecond), c.work)
-		})
-		return
+	idle := !w.clients.quiet && c.topic.kind != plain
+	switch {
+	case !c.exists || idle && w.chance(0.02):
+		c.create()
+	case idle && c.topic.kind != queue && w.chance(0.01):
+		c.delete()
+	case c.inbox != "":
+		c.check()
+	default:
+		c.pull()
 	}
-	c.pull()
+}
+
+func (c *consumer) create() {
+	w := c.topic.world
+	if c.exists && c.config.AckPolicy == server.AckExplicit {
+		c.config.MaxAckPending = 8 << w.random.IntN(6)
+	}
+	request := server.CreateConsumerRequest{Stream: c.topic.name, Config: c.config}
+	call(c.client, "CONSUMER.DURABLE.CREATE."+c.key(), &request, func(response *server.JSApiConsumerCreateResponse, ok bool) {
+		c.exists = ok && response.Error == nil
+		w.after(w.between(10*millisecond, 500*millisecond), c.work)
+	})
+}
+
+func (c *consumer) delete() {
+	w := c.topic.world
+	call(c.client, "CONSUMER.DELETE."+c.key(), nil, func(*server.JSApiConsumerDeleteResponse, bool) {
+		c.exists = false
+		w.after(w.between(10*millisecond, second), c.work)
+	})
+}
+
+// check finds out whether a push consumer is still there.
+func (c *consumer) check() {
+	w := c.topic.world
+	call(c.client, "CONSUMER.INFO."+c.key(), nil, func(response *server.JSApiConsumerInfoResponse, ok bool) {
+		if ok && response.Error != nil && response.Error.Code == 404 {
+			c.exists = false
+		}
+		w.after(w.between(100*millisecond, second), c.work)
+	})
 }
 
 // pull asks for a few messages and takes what comes until the request ends.
@@ -76,25 +162,40 @@ func (c *consumer) pull() {
 // take acknowledges a message, mostly.
 func (c *consumer) take(m *outgoing) {
 	w := c.topic.world
-	w.checks.received(c, m)
-	answer := func(word string) func() {
-		return func() {
-			if word != "-NAK" {
-				w.checks.acknowledging(c, m.reply)
-			}
-			if word == "" && w.chance(0.2) {
-				w.nats.send(c.client, m.reply, "", nil, []byte("+ACK"))
-				return
-			}
-			c.client.tell(m.reply, []byte(word))
-		}
+	w.checks.received(m)
+	if c.config.AckPolicy == server.AckNone {
+		return
 	}
 	switch draw := w.random.Float64(); {
+	case draw < 0.65:
+		c.acknowledge(m.reply)
 	case draw < 0.80:
-		answer("")()
+		c.confirm(m.reply)
 	case draw < 0.90:
-		w.after(w.often(0, 3*second), answer(""))
+		w.after(w.often(0, 3*second), func() { c.acknowledge(m.reply) })
 	case draw < 0.95:
-		answer("-NAK")()
+		c.client.tell(m.reply, []byte("-NAK"))
+	case draw < 0.97:
+		w.checks.acknowledging(m.reply)
+		c.client.tell(m.reply, []byte("+TERM"))
 	}
+}
+
+func (c *consumer) acknowledge(reply string) {
+	c.topic.world.checks.acknowledging(reply)
+	c.client.tell(reply, []byte("+ACK"))
+}
+
+// confirm acknowledges a message and waits for the word that this counts.
+func (c *consumer) confirm(reply string) {
+	w := c.topic.world
+	w.checks.acknowledging(reply)
+	r := &request{subject: reply, payload: []byte("+ACK")}
+	r.answer = func(m *outgoing) bool {
+		if m != nil && m.status() == "" {
+			w.checks.confirm(reply)
+		}
+		return true
+	}
+	c.client.ask(r, 2*second)
 }

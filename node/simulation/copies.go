@@ -8,7 +8,7 @@ import (
 	"holdfast/node/machine"
 )
 
-// The permanent topic's stream has a mirror, and another stream sources from it.
+// The stream of the plain topic has a mirror, and another stream sources from it.
 
 func (t *topic) mirrorName() string  { return "M" + t.name }
 func (t *topic) sourcedName() string { return "S" + t.name }
@@ -38,9 +38,9 @@ func (t *topic) copiesMissing(m *machine.Machine) string {
 	return ""
 }
 
-// copies: a mirror has what its origin has, under the same sequences and times; a
+// copied: a mirror has what its origin has, under the same sequences and times; a
 // stream that sources has it once, in the same order.
-func (c *checks) copies(p *process, t *topic) {
+func (c *checks) copied(p *process, t *topic) {
 	m := p.member.Machine()
 	origin, mirror, sourced := m.Stream(t.name), m.Stream(t.mirrorName()), m.Stream(t.sourcedName())
 	taken := sourced.State().FirstSeq
@@ -49,15 +49,24 @@ func (c *checks) copies(p *process, t *topic) {
 		if !ok {
 			continue
 		}
-		text := c.read(p, stored.Location)
+		text := c.textAt(p, stored.Location)
 		copied, ok := mirror.Message(seq)
-		if !ok || copied.Stamp != stored.Stamp || c.read(p, copied.Location) != text {
+		if !ok || copied.Stamp != stored.Stamp || c.textAt(p, copied.Location) != text {
 			c.world.fail("mirror differs: %s has %q at %d of %s, and not so in the mirror", p.host.name, text, seq, t.name)
 		}
 		copied, ok = sourced.Message(taken)
-		if !ok || c.read(p, copied.Location) != text {
+		if !ok || c.textAt(p, copied.Location) != text {
 			c.world.fail("sourced differs: %s has %q at %d of %s, and not so at %d of the stream that sources it", p.host.name, text, seq, t.name, taken)
 		}
 		taken++
 	}
+}
+
+// textAt reads the text of a stored message.
+func (c *checks) textAt(p *process, at machine.Location) string {
+	m, err := c.readMessage(p, at)
+	if err != nil {
+		c.world.fail("lost: %s cannot read entry %d: %v", p.host.name, at.Index, err)
+	}
+	return textOf(m.Payload)
 }

@@ -18,8 +18,13 @@ var errCutOff = errors.New("simulated: killed")
 // found out when the process writes, when the store is opened, or when somebody
 // reads the place.
 func (w *world) damage(h *host) {
-	if w.chance(0.4) {
+	switch draw := w.random.Float64(); {
+	case draw < 0.3:
 		w.failWrites(h)
+		return
+	case draw < 0.6 && h.process != nil:
+		h.suspect = h.identity()
+		w.flip(h)
 		return
 	}
 	h.crash()
@@ -31,10 +36,10 @@ func (w *world) damage(h *host) {
 		h.truncate()
 	case 2:
 		h.note("the pointer to the store is damaged")
-		if err := os.WriteFile(filepath.Join(h.folder, "current"), []byte("nothing"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(h.disk.folder, "current"), []byte("nothing"), 0o600); err != nil {
 			h.note("there is none: %v", err)
 		}
-		h.suspect = 0
+		h.suspect, h.left = 0, nil
 	}
 	h.restart(w.often(millisecond, 3*second))
 }
@@ -53,12 +58,13 @@ func (w *world) failWrites(h *host) {
 	}))
 }
 
-// flip changes bytes of one message wherever the store's file has them.
+// flip changes bytes of one message wherever the store's file has them, while a
+// process uses the file or while none does.
 func (w *world) flip(h *host) {
 	var texts []string
-	for _, t := range w.checks.sortedStreams() {
-		for seq := uint64(1); seq <= uint64(len(t.messages)); seq++ {
-			if m, ok := t.messages[seq]; ok {
+	for _, t := range w.checks.history.sorted() {
+		for _, seq := range t.live {
+			if m := t.messages[seq]; m != nil {
 				texts = append(texts, m.text)
 			}
 		}
@@ -73,8 +79,22 @@ func (w *world) flip(h *host) {
 		if err != nil {
 			return err
 		}
-		damaged := bytes.ReplaceAll(content, []byte(text), []byte(strings.ToLower(text)))
-		return os.WriteFile(path, damaged, 0o600)
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		damaged := []byte(strings.ToLower(text))
+		for at := 0; ; at += len(damaged) {
+			next := bytes.Index(content[at:], []byte(text))
+			if next < 0 {
+				return nil
+			}
+			at += next
+			if _, err := f.WriteAt(damaged, int64(at)); err != nil {
+				return err
+			}
+		}
 	})
 }
 
@@ -85,22 +105,12 @@ func (h *host) truncate() {
 
 // eachStore does something with the store files of the folder.
 func (h *host) eachStore(act func(path string) error) {
-	paths, err := filepath.Glob(filepath.Join(h.folder, "store-*.db"))
+	paths, err := filepath.Glob(filepath.Join(h.disk.folder, "store-*.db"))
 	for i := 0; i < len(paths) && err == nil; i++ {
+		h.damaged[paths[i]] = true
 		err = act(paths[i])
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		h.world.fail("damage the store of %s: %v", h.name, err)
 	}
-}
-
-// beforeChange kills a process now and then in the middle of what it does to its
-// store folder.
-func (p *process) beforeChange(string, string) error {
-	w := p.host.world
-	if p.cut || !w.clients.quiet && w.chance(w.plan.cuts) {
-		p.cut = true
-		return errCutOff
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"holdfast/mesh"
 	"holdfast/node/member"
 	"holdfast/protocol"
+	"holdfast/replication"
 	"holdfast/wal"
 )
 
@@ -39,6 +40,8 @@ func (e *environment) Begin(store *wal.Store, status mesh.Status) error {
 		incarnation: p.host.world.random.Uint64(), stores: map[protocol.StoreID]seenStore{},
 	}
 	p.opened = store
+	p.lives++
+	p.host.world.checks.opened(p, store)
 	p.host.world.network.join(p.era)
 	return nil
 }
@@ -46,11 +49,19 @@ func (e *environment) Begin(store *wal.Store, status mesh.Status) error {
 func (e *environment) Announce(status mesh.Status) { e.process.era.status = status }
 
 func (e *environment) Send(to string, kind byte, body []byte) bool {
+	if e.process.cut {
+		return true // it is dead already
+	}
 	return e.process.host.world.network.send(e.process.era, to, kind, body)
 }
 
 func (e *environment) Write(id uint64, write *protocol.Write) {
 	era := e.process.era
+	if status, _ := e.process.member.Raft(); status.Role == replication.Leader {
+		for i := range write.Entries {
+			e.process.host.world.checks.stamped(&write.Entries[i])
+		}
+	}
 	era.queue = append(era.queue, queuedWrite{id, write})
 	if p := e.process; p.host.world.options.Mutation == EarlyWritten {
 		p.put(mailWritten, era.living(func() { p.member.Written(id, nil) }))
@@ -126,8 +137,7 @@ func (x *era) finishWriting() {
 // so. A full disk leaves it as it is.
 func (x *era) commit() bool {
 	h := x.process.host
-	before := x.store.Meta()
-	err := member.Commit(simulatedDisk{x}, x.writing)
+	before, err := x.transact()
 	if errors.Is(err, wal.ErrDiskFull) {
 		return false
 	}
@@ -138,25 +148,51 @@ func (x *era) commit() bool {
 	x.broken = err != nil
 	id := x.last
 	h.world.trace.count(h.world.now, uint64(h.number), id, x.store.Last())
-	if after := x.store.Meta(); err == nil {
-		h.world.checks.remembers(h, &before, &after)
-		if after.Identity.Lineage != before.Identity.Lineage {
-			h.world.checks.founded(h, x.store)
-		}
+	if err == nil {
+		h.world.checks.wrote(h, before, memoryOf(x.store))
 	}
 	x.process.put(mailWritten, x.living(func() { x.process.member.Written(id, err) }))
 	return err == nil
 }
 
-// cutOff is the end of power for the disk: the transaction under way is durable
-// as a whole or not at all.
-func (x *era) cutOff() {
+// transact makes the transaction under way, and returns what there was before.
+func (x *era) transact() (*memory, error) {
+	before := memoryOf(x.store)
+	x.process.committing = true
+	err := member.Commit(simulatedDisk{x}, x.writing)
+	x.process.committing = false
+	return before, err
+}
+
+// lastCommit is the transaction that was under way when the process ended.
+type lastCommit struct {
+	before, after *memory
+	torn          *tornCommit // nil: it had not begun to write
+}
+
+// cutOff is the end of the process in the middle of what it writes: the
+// transaction under way is there as a whole, in parts that mean nothing, or not
+// at all.
+func (x *era) cutOff() *lastCommit {
 	w := x.process.host.world
-	if x.writing != nil && !x.broken && !x.process.host.full && w.chance(0.5) {
-		w.trace.note(w.now, x.process.host.name, "the last write went through")
-		x.commit()
-	}
 	x.ended = true
+	if x.writing == nil || x.broken || x.process.cut || x.process.host.full || w.chance(0.3) {
+		return nil
+	}
+	torn := w.beginTorn(x.store.Path())
+	before, err := x.transact()
+	if err != nil {
+		return nil
+	}
+	return &lastCommit{before, memoryOf(x.store), torn}
+}
+
+// judge finds out what became of it, once the file is closed.
+func (c *lastCommit) judge(h *host) {
+	if h.left = c.before; c.torn.end(h) {
+		h.left = c.after
+		h.world.checks.wrote(h, c.before, c.after)
+	}
 }
 
 // simulatedDisk is the store as the writer sees it.

@@ -1,49 +1,105 @@
 package simulation
 
 import (
+	"slices"
+
 	"holdfast/protocol"
 	"holdfast/replication"
 )
+
+// fault is a way to make trouble, and how often it is made relative to others.
+type fault struct {
+	weight int
+	make   func(w *world, h *host)
+}
+
+var faults = []fault{
+	{3, (*world).kill},
+	{2, (*world).killMost},
+	{2, (*world).stopSomebody},
+	{2, (*world).hold},
+	{5, (*world).partition},
+	{4, (*world).strand},
+	{2, (*world).breakLinks},
+	{2, (*world).turnClock},
+	{3, (*world).slow},
+	{2, (*world).fill},
+	{8, (*world).layAmbush},
+	{9, (*world).forget},
+	{2, (*world).takeImage},
+	{3, (*world).rollBack},
+}
 
 // trouble makes one fault after the other, until the quiet phase begins.
 func (w *world) trouble() {
 	if w.clients.quiet {
 		return
 	}
+	w.after(w.often(10*millisecond, 4*w.plan.pause), w.trouble)
+	if w.regressing() {
+		return
+	}
 	h := w.hosts[w.random.IntN(len(w.hosts))]
 	w.checks.faults++
-	switch w.random.IntN(24) {
-	case 0, 1:
-		w.kill(h)
-	case 2:
-		if leader := w.leader(); leader != nil && w.chance(0.7) {
-			h = leader.host
+	total := 0
+	for _, f := range faults {
+		total += f.weight
+	}
+	draw := w.random.IntN(total)
+	for _, f := range faults {
+		if draw -= f.weight; draw < 0 {
+			f.make(w, h)
+			return
 		}
-		h.stop()
-	case 3:
-		for _, h := range w.hosts {
-			if w.chance(0.8) {
-				w.kill(h)
+	}
+}
+
+// killMost kills nearly all at once.
+func (w *world) killMost(*host) {
+	for _, h := range w.hosts {
+		if w.chance(0.8) {
+			w.kill(h)
+		}
+	}
+}
+
+// stopSomebody stops a process in order, mostly the one that leads.
+func (w *world) stopSomebody(h *host) {
+	if leader := w.leader(); leader != nil && w.chance(0.7) {
+		h = leader.host
+	}
+	h.stop()
+}
+
+// strand cuts the leader off from all other members, but not from the clients at
+// its host, while its process gets little time to run, so that it takes long to
+// see that others go on without it. It may just be about to stop.
+func (w *world) strand(h *host) {
+	leader := w.leader()
+	if leader == nil || len(w.hosts) < 2 {
+		return
+	}
+	h = leader.host
+	h.note("leader is stranded")
+	h.pace = 1 + 4*w.random.Float64()
+	var cut [][2]int
+	for _, other := range w.hosts {
+		if other != h {
+			cut = append(cut, [2]int{h.number, other.number}, [2]int{other.number, h.number})
+		}
+	}
+	if w.chance(0.3) { // it still hears the others, or they still hear it
+		kept := w.random.IntN(2)
+		for i := range cut {
+			if i%2 == kept {
+				cut[i] = [2]int{-1, -1}
 			}
 		}
-	case 4:
-		w.hold(h)
-	case 5, 6, 7:
-		w.partition(h)
-	case 8:
-		w.breakLinks()
-	case 9:
-		w.turnClock(h)
-	case 10:
-		w.slow(h)
-	case 11:
-		w.fill(h)
-	case 12, 13, 14, 15, 16:
-		w.layAmbush()
-	default:
-		w.forget(h)
 	}
-	w.after(w.often(10*millisecond, 4*w.plan.pause), w.trouble)
+	w.blockFor(h, cut, w.between(300*millisecond, 4*second), func() { h.pace = 1 })
+	if w.chance(0.4) {
+		w.after(w.often(0, second), h.stop)
+	}
 }
 
 // kill ends a process at once and starts it again after a while.
@@ -59,6 +115,7 @@ func (w *world) hold(h *host) {
 	}
 	pause := w.often(50*millisecond, 6*second)
 	h.note("process is held up for %d ms", pause/millisecond)
+	w.checks.disturbed()
 	h.pausedUntil = w.now + pause
 }
 
@@ -77,20 +134,27 @@ func (w *world) partition(h *host) {
 			cut = append(cut, [2]int{other.number, h.number})
 		}
 	}
+	w.blockFor(h, cut, w.often(50*millisecond, 8*second), func() {})
+}
+
+// blockFor blocks ways of the network for a while.
+func (w *world) blockFor(h *host, cut [][2]int, pause int64, after func()) {
+	cut = slices.DeleteFunc(cut, func(c [2]int) bool { return c[0] < 0 })
 	h.note("network blocks %v", cut)
 	for _, c := range cut {
 		w.network.block(c[0], c[1])
 	}
-	w.after(w.often(50*millisecond, 8*second), func() {
+	w.after(pause, func() {
 		h.note("network lets through %v", cut)
 		for _, c := range cut {
 			w.network.unblock(c[0], c[1])
 		}
+		after()
 	})
 }
 
 // breakLinks resets connections.
-func (w *world) breakLinks() {
+func (w *world) breakLinks(*host) {
 	for a := range w.hosts {
 		for b := range a {
 			if l := w.network.links[key(a, b)]; l != nil && w.chance(0.5) {
@@ -140,7 +204,7 @@ func (w *world) forget(h *host) {
 		h.wipe()
 	case 2: // a mount fails: the process goes on with an empty folder
 		h.crash()
-		h.retired = append(h.retired, h.folder)
+		h.retired = append(h.retired, h.disk)
 		h.mountBlank()
 		h.note("store is not mounted")
 	case 3:
@@ -148,8 +212,8 @@ func (w *world) forget(h *host) {
 			return
 		}
 		h.crash()
-		h.folder, h.retired = h.retired[0], append(h.retired[1:], h.folder)
-		h.left = nil
+		h.disk, h.retired = h.retired[0], append(h.retired[1:], h.disk)
+		h.left, h.image = nil, nil
 		h.note("an old store is mounted again")
 	case 4:
 		w.damage(h)
@@ -175,8 +239,8 @@ func (w *world) mayForget(victim *host) bool {
 	}
 	unsound := 0
 	for _, h := range w.hosts {
-		store := h.store()
-		if h == victim || store == nil || h.suspect == store.Meta().Identity.Store || !status.Configuration.Contains(protocol.Voter{Name: h.name, Store: store.Meta().Identity.Store}) {
+		store := h.identity()
+		if h == victim || !h.sound() || !status.Configuration.Contains(protocol.Voter{Name: h.name, Store: store}) {
 			unsound++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"holdfast/node/jetstream"
 	"holdfast/protocol"
 	"holdfast/replication"
 )
@@ -22,6 +23,10 @@ const (
 	SequenceShifted          // a PubAck names the sequence before
 	ReadCached               // an info is the one that was given before
 	FramesLost               // nothing that the membership cores say arrives
+	ClocksStop               // monotonic clocks stand still
+	IDsRemoved               // messages lose the IDs that tell duplicates
+	AcksForgotten            // acknowledgements are confirmed and dropped
+	MetaTorn                 // a torn transaction has its meta page on the disk
 )
 
 // Kinds of frames, of package member.
@@ -59,7 +64,7 @@ func (w *world) mutateFrame(f sentFrame) *sentFrame {
 			}
 		}
 	}
-	return &sentFrame{f.kind, replication.AppendMessage(nil, &m)}
+	return &sentFrame{f.kind, replication.AppendMessage(nil, &m), f.clock}
 }
 
 // mutateAnswer changes what a member answers to a client.
@@ -75,4 +80,20 @@ func (w *world) mutateAnswer(r *request, payload []byte) []byte {
 		w.cached[r.subject] = bytes.Clone(payload)
 	}
 	return payload
+}
+
+// mutateMessage changes what a client sends to a member, or drops it.
+func (w *world) mutateMessage(m *jetstream.Message) (dropped bool) {
+	switch w.options.Mutation {
+	case IDsRemoved:
+		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Msg-Id"), []byte("Other"))
+	case AcksForgotten:
+		c, request := w.nats.addressee(string(m.Reply))
+		if c == nil || !bytes.HasPrefix(m.Subject, []byte("$JS.ACK.")) {
+			return false
+		}
+		c.receive(request, &outgoing{to: string(m.Reply)})
+		return true
+	}
+	return false
 }

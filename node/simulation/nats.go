@@ -24,6 +24,7 @@ type nats struct {
 type port struct {
 	host          *host
 	subscriptions map[string]*subscription
+	watched       map[string]bool // whether somebody listens to a subject
 	outbox        []outgoing
 }
 
@@ -39,7 +40,9 @@ type outgoing struct {
 	header, payload []byte
 }
 
-func newPort(h *host) *port { return &port{host: h, subscriptions: map[string]*subscription{}} }
+func newPort(h *host) *port {
+	return &port{host: h, subscriptions: map[string]*subscription{}, watched: map[string]bool{}}
+}
 
 func (p *port) Subscribe(subject, _ string) {
 	p.subscriptions[subject] = &subscription{subject: subject}
@@ -85,10 +88,23 @@ func (p *port) Interest(subject string) bool {
 	return c.pending[request] != nil
 }
 
-// The clients of the simulation pull: nobody listens for push consumers.
-func (p *port) Watch(string, string) bool                 { return false }
-func (p *port) Unwatch(string, string)                    {}
-func (p *port) Heard(func(subject, queue string, _ bool)) {}
+// Watch, Unwatch and Heard tell the door of a push consumer's listener. All
+// listen in no queue.
+func (p *port) Watch(subject, _ string) bool {
+	p.watched[subject] = p.Interest(subject)
+	return p.watched[subject]
+}
+
+func (p *port) Unwatch(subject, _ string) { delete(p.watched, subject) }
+
+func (p *port) Heard(f func(subject, queue string, listens bool)) {
+	for _, subject := range sortedKeys(p.watched) {
+		if listens := p.Interest(subject); listens != p.watched[subject] {
+			p.watched[subject] = listens
+			f(subject, "", listens)
+		}
+	}
+}
 
 func (p *port) Pending() int { return 0 }
 
@@ -187,6 +203,9 @@ func (n *nats) send(c *client, subject, reply string, header, payload []byte) {
 			return
 		}
 		message := &jetstream.Message{Subject: []byte(subject), Reply: []byte(reply), Header: header, Payload: payload}
+		if n.world.options.Mutation != NoMutation && n.world.mutateMessage(message) {
+			return
+		}
 		n.world.trace.bytes(n.world.now, message.Subject)
 		p.put(mailMessage, func() { p.member.Handle(message) })
 	})

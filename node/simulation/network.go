@@ -43,8 +43,9 @@ type linkEnd struct {
 }
 
 type sentFrame struct {
-	kind byte
-	body []byte
+	kind  byte
+	body  []byte
+	clock int // which clock of the log the sender kept, for the check of time
 }
 
 // seenStore is the newest process that was seen with a store.
@@ -167,9 +168,9 @@ func (n *network) send(x *era, to string, kind byte, body []byte) bool {
 	}
 	n.world.watchFrame(from, kind, body)
 	end.queued += len(body)
-	n.carry(end, sentFrame{kind, body})
+	n.carry(end, sentFrame{kind, body, x.process.clock})
 	if n.repeat > 0 && n.world.chance(n.repeat) {
-		again := sentFrame{kind, slices.Clone(body)}
+		again := sentFrame{kind, slices.Clone(body), x.process.clock}
 		n.world.after(n.world.between(0, second), func() {
 			if !l.broken {
 				n.deliver(end, again)
@@ -219,7 +220,10 @@ func (n *network) deliver(end *linkEnd, f sentFrame) {
 	}
 	f = *arrives
 	n.world.trace.bytes(n.world.now, f.body)
-	y.process.put(mailFrame, y.living(func() { y.process.member.Frame(from.name, f.kind, f.body) }))
+	y.process.put(mailFrame, y.living(func() {
+		n.world.checks.tellsTime(y.process, from.name, f)
+		y.process.member.Frame(from.name, f.kind, f.body)
+	}))
 }
 
 // cut breaks a link; each side hears of it after a while.
@@ -282,6 +286,7 @@ func (n *network) block(from, to int) {
 	if n.blockades[from][to] != 0 {
 		return
 	}
+	n.world.checks.disturbed()
 	n.last++
 	n.blockades[from][to] = n.last
 	mine := n.last
@@ -310,6 +315,12 @@ func (n *network) unblock(from, to int) {
 	for _, f := range held {
 		n.carry(end, f)
 	}
+}
+
+// linked tells whether two lives have a link that both know of and that works.
+func (n *network) linked(x, y *era) bool {
+	l := n.links[key(x.process.host.number, y.process.host.number)]
+	return l != nil && !l.broken && l.joins(x, y) && l.ends[0].up && l.ends[1].up
 }
 
 // reaches reports whether a message of the NATS servers gets from one host to

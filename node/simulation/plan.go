@@ -14,10 +14,12 @@ type plan struct {
 	repeat   float64 // how many frames arrive twice
 	cuts     float64 // how often a process is killed in the middle of a change of its store folder
 
-	topics, publishers, consumers int
-	window                        int // messages of a publisher on their way
-	largest                       int // bytes of a large message
-	lastMessages                  int // that every publisher gets acknowledged at the end
+	kinds                 []topicKind // of the streams
+	publishers, consumers int         // of each stream, about
+	window                int         // messages of a publisher on their way
+	busy                  bool        // the load goes on until the cluster is whole again
+	largest               int         // bytes of a large message
+	lastMessages          int         // that every publisher gets acknowledged at the end
 
 	checkpointBytes    int
 	checkpointInterval time.Duration
@@ -31,7 +33,7 @@ func (w *world) draw() plan {
 		disaster: w.options.Seed%4 == 3,
 		faulty:   w.between(10*second, 40*second),
 		pause:    w.often(150*millisecond, 4*second),
-		topics:   1 + r.IntN(3), publishers: 1 + r.IntN(2), consumers: r.IntN(3),
+		kinds:    []topicKind{plain}, publishers: 1 + r.IntN(2), consumers: r.IntN(3),
 		window:  []int{1, 1, 8, 32}[r.IntN(4)],
 		largest: []int{100, 20_000, 200_000}[r.IntN(3)], lastMessages: 20,
 		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
@@ -43,5 +45,9 @@ func (w *world) draw() plan {
 	p.repeat = []float64{0, 0, 0.01}[r.IntN(3)]
 	p.cuts = []float64{0, 0.02, 0.1}[r.IntN(3)]
 	p.wait = p.disaster && r.IntN(3) == 0
+	p.busy = r.IntN(2) == 0
+	for range r.IntN(4) {
+		p.kinds = append(p.kinds, topicKind(1+r.IntN(int(topicKinds)-1)))
+	}
 	return p
 }

@@ -29,16 +29,21 @@ func (w *world) calm() {
 	}
 	for _, t := range w.clients.topics {
 		for _, p := range t.publishers {
-			p.acked = 0
+			p.done = 0
 		}
 	}
+	w.checks.disturbed()
 	w.after(operatorPatience, w.operate)
 }
+
+// busy tells whether the load goes on in the quiet phase: until every member is a
+// voter, which has to come about under it.
+func (w *world) busy() bool { return w.clients.quiet && w.plan.busy && !w.formed }
 
 // scrub finds damage that nobody has come across yet.
 func (w *world) scrub(h *host) {
 	p := h.process
-	if p == nil || h.suspect == 0 || h.suspect != h.identity() {
+	if p == nil || !h.damaged[p.member.Store().Path()] {
 		return
 	}
 	p.put(mailCall, func() { p.member.SetAside(errors.New("a scrub found damage")) })
@@ -117,6 +122,7 @@ func (w *world) missing() string {
 			return h.name + " is not a voter\n" + w.standing()
 		}
 	}
+	w.formed = true
 	if text := w.clients.missing(leader); text != "" {
 		return text
 	}
@@ -131,28 +137,8 @@ func (w *world) missing() string {
 // missing says what a client still waits for.
 func (c *workload) missing(leader *process) string {
 	for _, t := range c.topics {
-		s := leader.member.Machine().Stream(t.name)
-		if s == nil {
-			return "there is no stream " + t.name
-		}
-		for _, p := range t.publishers {
-			if p.acked < t.world.plan.lastMessages || p.flying > 0 {
-				return fmt.Sprintf("publisher %d of %s has %d messages acknowledged and waits for %d", p.number, t.name, p.acked, p.flying)
-			}
-		}
-		for _, consumer := range t.consumers {
-			state := s.Consumer(consumer.name)
-			if state == nil {
-				return "there is no consumer " + consumer.key()
-			}
-			if floor, last := state.State().AckFloor.Stream, s.State().LastSeq; floor < last {
-				return fmt.Sprintf("consumer %s has acknowledged %d of %d", consumer.key(), floor, last)
-			}
-		}
-		if t.permanent {
-			if text := t.copiesMissing(leader.member.Machine()); text != "" {
-				return text
-			}
+		if text := t.missing(leader); text != "" {
+			return text
 		}
 	}
 	return ""

@@ -36,7 +36,9 @@ type world struct {
 
 	cached map[string][]byte // answers, for a mutation
 
-	nextLook int64 // when the end of the quiet phase is looked for
+	regressed *host // whose disk went back in time, and nobody has noticed yet
+	formed    bool  // since the faults ended, all members were voters of one lineage once
+	nextLook  int64 // when the end of the quiet phase is looked for
 }
 
 // event is something that happens at a time.

@@ -1,0 +1,76 @@
+package simulation
+
+import (
+	"strings"
+	"time"
+
+	"holdfast/replication"
+)
+
+// contact is an undisturbed connection of a follower to its leader.
+type contact struct {
+	leader, follower *era
+	term             uint64
+	since            int64
+}
+
+// inContact takes note of who follows a leader without a disturbance: the leader
+// has all that the follower needs, both run, and nothing blocks the way.
+func (c *checks) inContact(p *process) {
+	status, holding := p.member.Raft()
+	if !holding || status.Role != replication.Leader || p.era == nil {
+		return
+	}
+	w := c.world
+	for _, h := range w.hosts {
+		if h == p.host {
+			continue
+		}
+		now := contact{leader: p.era, term: status.Term, since: w.now}
+		was, known := c.touch[h]
+		undisturbed := h.process != nil && h.process.era != nil && w.network.linked(p.era, h.process.era) &&
+			w.network.reaches(p.host.number, h.number) && w.now >= h.pausedUntil && p.host.pace < 1.5 && h.pace < 1.5
+		if !undisturbed {
+			if was.leader == p.era {
+				delete(c.touch, h)
+			}
+			continue
+		}
+		now.follower = h.process.era
+		if known && was.leader == now.leader && was.follower == now.follower && was.term == now.term {
+			continue
+		}
+		if h.process.member.Store().Last()+1 >= p.member.Store().First() {
+			c.touch[h] = now
+		}
+	}
+}
+
+// disturbed is told of what a follower may lag behind for.
+func (c *checks) disturbed() { clear(c.touch) }
+
+// maxCopies is how many copies a member may begin in the quiet phase: the one that
+// it needs, one that was overtaken by what the faults left, and one more because
+// its first source may have stopped leading.
+const maxCopies = 3
+
+// copying: a copy of the whole store is the last resort. A follower that could
+// take every entry from its leader is not left behind by what the leader lets go
+// of, however slow its disk is; and who needs a copy does not need copies again
+// and again.
+func (c *checks) copying(p *process, line string) {
+	h, w := p.host, c.world
+	if w.clients.quiet {
+		if c.copies[h.name]++; c.copies[h.name] > maxCopies {
+			w.fail("copied again and again: %s begins copy %d of the quiet phase", h.name, c.copies[h.name])
+		}
+	}
+	if !strings.Contains(line, "purpose=catch-up") {
+		return
+	}
+	if t, ok := c.touch[h]; ok && t.follower == p.era && !t.leader.ended {
+		if status, holding := t.leader.process.member.Raft(); holding && status.Role == replication.Leader && status.Term == t.term {
+			w.fail("copied without need: %s follows %s for %s and has to copy the whole store", h.name, t.leader.process.host.name, time.Duration(w.now-t.since))
+		}
+	}
+}

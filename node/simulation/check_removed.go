@@ -1,0 +1,76 @@
+package simulation
+
+import (
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
+)
+
+// removes: a message leaves its stream for a reason. Somebody deleted or purged
+// it, a limit left no room for it, it grew too old, or, in a stream that keeps
+// messages for its consumers, those have acknowledged it.
+func (c *checks) removes(p *process, topic *topic, s *machine.Stream, t *streamTruth, m *message) {
+	asked := &topic.asked
+	switch {
+	case asked.deletes[m.seq] || asked.purged(m, m.removed):
+	case asked.maxMsgs > 0 && t.after(m, "") >= int(asked.maxMsgs):
+	case asked.maxPer > 0 && t.after(m, m.subject) >= int(asked.maxPer):
+	case asked.maxAge > 0 && p.member.Machine().Stamp() >= m.stamp+int64(asked.maxAge):
+	case s.Config().Retention != server.LimitsPolicy && c.allAcknowledged(p, s, m.seq):
+	default:
+		c.world.fail("lost: %q left %s, where it was message %d, for no reason (acknowledged: %v; %s has retention %s and %+v; asked for: %+v)",
+			m.text, t.name, m.seq, m.acked, p.host.name, s.Config().Retention, s.State(), *asked)
+	}
+}
+
+// after counts the messages after m that are, or a moment ago were, there; of one
+// subject or of all.
+func (t *streamTruth) after(m *message, subject string) (count int) {
+	for i := len(t.live) - 1; i >= 0 && t.live[i] > m.seq; i-- {
+		if subject == "" || t.messages[t.live[i]].subject == subject {
+			count++
+		}
+	}
+	return count
+}
+
+// allAcknowledged: every consumer of the stream has a client that acknowledged the
+// message, whether that arrived or not.
+func (c *checks) allAcknowledged(p *process, s *machine.Stream, seq uint64) bool {
+	for _, consumer := range s.Consumers() {
+		t := c.consumerTruth(c.keyOfConsumer(p, consumer))
+		if !t.acked[seq] && seq > t.all {
+			return false
+		}
+	}
+	return s.Config().Retention == server.InterestPolicy || len(s.Consumers()) > 0
+}
+
+// limits: a stream has never more than its limits allow. One that discards new
+// messages keeps those that were there when a limit was lowered, but gets no more.
+func (c *checks) limits(s *machine.Stream, truth *streamTruth) {
+	config := s.Config()
+	most := truth.within
+	truth.within = within{len(truth.live), config.MaxMsgs, config.MaxMsgsPer}
+	if config.Discard == server.DiscardNew && (most.msgs != config.MaxMsgs || most.per != config.MaxMsgsPer || len(truth.live) <= most.count) {
+		return
+	}
+	if limit := config.MaxMsgs; limit > 0 && len(truth.live) > int(limit) {
+		c.world.fail("over its limit: %s has %d messages of at most %d", s.Name(), len(truth.live), limit)
+	}
+	if limit := config.MaxMsgsPer; limit > 0 {
+		count := map[string]int64{}
+		for _, seq := range truth.live {
+			m := truth.messages[seq]
+			if count[m.subject]++; count[m.subject] > limit {
+				c.world.fail("over its limit: %s has more than %d messages of %s", s.Name(), limit, m.subject)
+			}
+		}
+	}
+}
+
+// within is what limits were when a stream was last compared with them.
+type within struct {
+	count     int
+	msgs, per int64
+}
