@@ -68,8 +68,12 @@ func (d *Door) publish(m *Message) {
 		d.refusePublish(reply, s, []byte(statusTooManyRequests), server.NewJSStreamTooManyRequestsError())
 		return
 	}
-	d.room(size + len(m.Subject) + commandOverhead)
-	b.builder.Publish(s.Incarnation(), m.Subject, header, m.Payload)
+	subject := m.Subject
+	if st := d.streamOf(s); st != nil && st.transforms.input != nil {
+		subject = st.transforms.storedSubject(subject)
+	}
+	d.room(size + len(subject) + commandOverhead)
+	b.builder.Publish(s.Incarnation(), subject, header, m.Payload)
 	d.touch(s)
 	if len(reply) == 0 {
 		b.wait(waiter{})

@@ -17,6 +17,8 @@ type stream struct {
 	// pull requests, and push consumers. consumer.place is the index here.
 	waiting []*consumer
 	touched bool // is in Door.touched
+
+	transforms transforms
 }
 
 // openStream begins to listen to a stream's subjects.
@@ -30,6 +32,7 @@ func (d *Door) openStream(s *machine.Stream) *stream {
 	}
 	d.streams[s.Incarnation()] = st
 	d.lastStream, d.last = nil, nil
+	st.transforms.follow(s.Config())
 	d.listen(st, listenSubjects(s))
 	return st
 }
@@ -110,12 +113,15 @@ func (d *Door) observe(e *machine.Event) {
 		for _, f := range d.feeds.local[e.Stream.Name()] {
 			d.scheduleFeed(f)
 		}
+	case machine.EventRepublish:
+		d.republish(e)
 	case machine.EventStreamCreated:
 		d.openStream(e.Stream)
 		d.followStream(e)
 	case machine.EventStreamUpdated:
 		if st := d.streams[e.Stream.Incarnation()]; st != nil {
 			d.listen(st, listenSubjects(e.Stream))
+			st.transforms.follow(e.Stream.Config())
 		}
 		d.followStream(e)
 	case machine.EventStreamDeleted:

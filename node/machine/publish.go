@@ -88,7 +88,7 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 		}
 		s.store(seq, message.Subject, r, s.timeToLive(h))
 		if s.config.RePublish != nil {
-			s.machine.event(Event{Kind: EventRepublish, Stream: s, Seq: seq, Previous: previous, Location: s.locate(r)})
+			s.machine.event(Event{Kind: EventRepublish, Stream: s, Seq: seq, Previous: previous, Stamp: stamp, Location: s.locate(r)})
 		}
 	}
 	if len(h.id) > 0 {

@@ -57,7 +57,7 @@ const (
 	EventTerminated EventKind = 10
 	// EventRepublish: Stream, which republishes, stored Seq at Location. The last
 	// message of its subject was Previous, 0 for none.
-	EventRepublish EventKind = 11
+	EventRepublish EventKind = 40
 	// EventConsumerPaused: the time until which Consumer is paused changed.
 	EventConsumerPaused EventKind = 11
 	// EventMirrorReady: Stream, a mirror, is close enough to its origin's end to
@@ -77,6 +77,7 @@ type Event struct {
 	ConsumerSeq uint64
 	Deliveries  uint64
 	Previous    uint64
+	Stamp       int64 // of the message, nanoseconds since 1970
 	Location    Location
 	Count       int
 	Text        string
