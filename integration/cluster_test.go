@@ -16,6 +16,7 @@ import (
 type cluster struct {
 	name       string
 	nodes      []*node // in the order of their names, n1 first
+	retired    []*node // processes whose name another one in nodes has now
 	secretFile string
 	// whenLost is the configured when_majority_lost; empty for the product's own
 	// choice, which depends on the store's file system.
@@ -115,7 +116,8 @@ func (n *node) configure(t *testing.T, c *cluster) {
 // end kills what still runs and, when the test failed, says what each node
 // had to say.
 func (c *cluster) end(t *testing.T) {
-	for _, n := range c.nodes {
+	all := slices.Concat(c.nodes, c.retired)
+	for _, n := range all {
 		if n.running() {
 			n.process.command.Process.Kill()
 			<-n.process.exited
@@ -124,7 +126,7 @@ func (c *cluster) end(t *testing.T) {
 	if !t.Failed() {
 		return
 	}
-	for _, n := range c.nodes {
+	for _, n := range all {
 		t.Logf("last lines of %s (%s):\n%s", n.name, n.clientAddress(), n.lastLines(60))
 	}
 }

@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ func (n *node) says(t *testing.T, limit time.Duration, words ...string) string {
 	var found string
 	eventually(t, limit, fmt.Sprintf("%s does not say %q", n.name, words), func() error {
 		for line := range strings.Lines(n.logSince(t, 0)) {
-			if !missesOne(line, words) {
+			if contains(line, words...) {
 				found = line
 				return nil
 			}
@@ -99,9 +100,10 @@ func (n *node) says(t *testing.T, limit time.Duration, words ...string) string {
 	return found
 }
 
-func missesOne(line string, words []string) bool {
-	for _, word := range words {
-		if !strings.Contains(line, word) {
+// contains reports whether one line of a text has all of these words.
+func contains(text string, words ...string) bool {
+	for line := range strings.Lines(text) {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
 			return true
 		}
 	}

@@ -76,6 +76,18 @@ func (w *network) set(n *node, cut bool) {
 	}
 }
 
+// redirect makes new connections to a member reach another address, as they do
+// when a machine takes over the address of another.
+func (w *network) redirect(member string, to address) {
+	for way, wire := range w.wires {
+		if way.to == member {
+			wire.mu.Lock()
+			wire.target = to.host
+			wire.mu.Unlock()
+		}
+	}
+}
+
 // wire leads from one member to another, for the mesh and for routes.
 type wire struct {
 	host string // where the dialling member finds it
