@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +192,56 @@ func TestFollowerDamaged(t *testing.T) {
 				t.Errorf("%d stores are set aside, %d were before: where is the damaged one?", now, setAside)
 			}
 		})
+	}
+}
+
+// TestBitFlipsWhileRunning changes one bit of a stored message below a running
+// follower that nobody asks for it: the background check finds it, and the node
+// heals by itself.
+func TestBitFlipsWhileRunning(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	c := startCluster(t, 3)
+	damaged := c.others(c.waitReady(t))[0]
+	client := newClient(t, c.others(damaged)[0])
+	client.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	fill(t, client, ledger, 50)
+	marked := "a message that nobody reads"
+	ack, err := client.js.Publish(client.ctx, client.subject("a"), []byte(marked))
+	ledger.record(marked, ack, err)
+	before := damaged.mustStatus(t)
+	file := damaged.storeFiles(t, false)[0]
+	eventually(t, callLimit, "the message is not on the disk", func() error {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		at := bytes.Index(content, []byte(marked))
+		if at < 0 {
+			return errors.New("not found")
+		}
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte{marked[0] ^ 1}, int64(at))
+		return errors.Join(err, f.Close())
+	})
+	eventually(t, readyLimit, "the damage is not found", func() error {
+		if now, err := damaged.status(); err != nil || now.Store == before.Store || !now.Serving {
+			return fmt.Errorf("store %s: %v", now.Store, err)
+		}
+		return nil
+	})
+	if aside := damaged.storeFiles(t, true); len(aside) == 0 {
+		t.Error("no store is set aside")
+	}
+	if log := damaged.lastLines(200); !strings.Contains(log, "the background check of the store found damage") {
+		t.Error("something else found the damage")
+	}
+	for _, n := range c.nodes {
+		ledger.verify(t, n, client.stream)
 	}
 }
 

@@ -107,6 +107,8 @@ func (n *Node) metrics() *metrics.Set {
 	gauge("holdfast_log_applied_index", func(s *Status) float64 { return float64(s.Applied) })
 	gauge("holdfast_store_bytes", func(s *Status) float64 { return float64(s.StoreBytes) })
 	gauge("holdfast_room_bytes", func(s *Status) float64 { return float64(s.RoomBytes) })
+	gauge("holdfast_scrubbed_bytes", func(s *Status) float64 { return float64(s.ScrubbedBytes) })
+	gauge("holdfast_scrub_rounds", func(s *Status) float64 { return float64(s.ScrubRounds) })
 	gauge("holdfast_no_room", func(s *Status) float64 { return is(s.Shortage != "") })
 	gauge("holdfast_streams", func(s *Status) float64 { return float64(s.Streams) })
 	gauge("holdfast_alarms", func(s *Status) float64 { return float64(len(s.Alarms)) })

@@ -110,7 +110,8 @@ func (n *Node) openMember() (err error) {
 	n.member, err = member.Open(member.Options{
 		Name: n.config.Name, Cluster: n.config.Cluster.Name, Members: n.memberNames(), Continue: n.config.ContinueWhenLost(),
 		QuarantineStores: n.config.Quarantine.Stores, QuarantineBytes: int64(n.config.Quarantine.MB) << 20,
-		Dir: n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(),
+		ScrubBytesPerSecond: n.config.ScrubMBPerSecond << 20,
+		Dir:                 n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(),
 		Now: func() int64 { return time.Now().UnixNano() }, Elapsed: n.uptime.elapsed,
 		Random: randomNumber, Restoring: n.notify.restoring, Logger: n.logger,
 	})

@@ -37,7 +37,11 @@ type Status struct {
 	// here or on a majority of the members, and what to do; "" otherwise.
 	RoomBytes int64  `json:"room_bytes"`
 	Shortage  string `json:"shortage,omitempty"`
-	Streams   int    `json:"streams"`
+	// ScrubbedBytes were checked in the background since the store was opened, in
+	// ScrubRounds whole rounds and the present one.
+	ScrubbedBytes uint64 `json:"scrubbed_bytes"`
+	ScrubRounds   uint64 `json:"scrub_rounds"`
+	Streams       int    `json:"streams"`
 	// Quarantine lists the stores that were set aside, oldest first.
 	QuarantinedStores int                 `json:"quarantined_stores"`
 	Quarantine        []QuarantinedStatus `json:"quarantine"`
@@ -104,6 +108,7 @@ func (n *Node) status() *Status {
 		s.Commit, s.Last = raft.Commit, raft.Last
 	}
 	s.Shortage, s.RoomBytes = m.Shortage()
+	s.ScrubbedBytes, s.ScrubRounds = m.Scrubbed()
 	view := m.View()
 	s.Waiting = view.Waiting
 	s.Alarms = append(s.Alarms, view.Alarms...)

@@ -86,9 +86,15 @@ const (
 	largestStoreLimitMB  = 1 << 40
 )
 
+// largestScrubMBPerSecond is more than any disk gives.
+const largestScrubMBPerSecond = 1000
+
 func (c *Config) checkStore() {
 	if info, err := os.Stat(c.Store); err == nil && !info.IsDir() {
 		c.source.complain("store", "store = %q is a file, a folder is needed", c.Store)
+	}
+	if rate := c.ScrubMBPerSecond; rate < 1 || rate > largestScrubMBPerSecond {
+		c.source.complain("scrub_mb_per_s", "scrub_mb_per_s = %d: from 1 to %d", rate, largestScrubMBPerSecond)
 	}
 	if limit := c.StoreLimitMB; limit != 0 && (limit < smallestStoreLimitMB || limit > largestStoreLimitMB) {
 		c.source.complain("store_limit_mb", "store_limit_mb = %d: from %d to %d; leave it out for no limit", limit, smallestStoreLimitMB, largestStoreLimitMB)

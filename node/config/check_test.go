@@ -240,6 +240,11 @@ func TestStoreMustBeAFolder(t *testing.T) {
 	expect(t, "store = \""+file+"\"\n", "config.toml:1: store = ")
 }
 
+func TestScrubRateHasBounds(t *testing.T) {
+	expect(t, "scrub_mb_per_s = 1000\n")
+	expect(t, "scrub_mb_per_s = 1001\n", "config.toml:1: scrub_mb_per_s = 1001: from 1 to")
+}
+
 func TestStoreLimitHasBounds(t *testing.T) {
 	expect(t, "store_limit_mb = 16\n")
 	expect(t, "store_limit_mb = 15\n", "config.toml:1: store_limit_mb = 15: from 16 to")

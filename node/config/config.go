@@ -15,6 +15,7 @@ const (
 	DefaultMonitor = "127.0.0.1:8222"
 	DefaultCluster = "holdfast" // with no member list
 
+	DefaultScrubMBPerSecond = 8
 	DefaultQuarantineStores = 4
 	DefaultQuarantineMB     = 1024
 )
@@ -31,6 +32,9 @@ type Config struct {
 	Store string `toml:"store"`
 	// StoreLimitMB bounds the store's file; 1 MB: 2^20 bytes. Zero: the disk does.
 	StoreLimitMB int `toml:"store_limit_mb"`
+	// ScrubMBPerSecond is how fast the store is read in the background to find
+	// damage; 1 MB: 2^20 bytes.
+	ScrubMBPerSecond int `toml:"scrub_mb_per_s"`
 
 	NATS    NATS    `toml:"nats"`
 	Monitor Monitor `toml:"monitor"`
@@ -162,6 +166,7 @@ func (c *Config) complete() {
 	fill(&c.Store, defaultStore())
 	fill(&c.NATS.Listen, DefaultListen)
 	fill(&c.Monitor.Listen, DefaultMonitor)
+	c.ScrubMBPerSecond = cmp.Or(c.ScrubMBPerSecond, DefaultScrubMBPerSecond)
 	c.Quarantine.Stores = cmp.Or(c.Quarantine.Stores, DefaultQuarantineStores)
 	c.Quarantine.MB = cmp.Or(c.Quarantine.MB, DefaultQuarantineMB)
 	if len(c.Cluster.Members) == 0 {

@@ -76,6 +76,9 @@ type Options struct {
 	// a word. Zero: 4, 1 GiB.
 	QuarantineStores int
 	QuarantineBytes  int64
+	// ScrubBytesPerSecond is how fast the store is read in the background to find
+	// damage. Zero: it is not.
+	ScrubBytesPerSecond int
 	// TailBytes bounds the entries that are kept in memory after they were
 	// applied. Zero: 32 MiB.
 	TailBytes int

@@ -68,6 +68,7 @@ type life struct {
 	handover handover
 	disk     disk
 	room     room
+	scrub    scrub
 
 	checkpoints checkpoints
 	exporters   []*exporter
@@ -276,6 +277,7 @@ func (l *life) tick() {
 	l.followReads()
 	l.checkCopies()
 	l.lookAtRoom()
+	l.scrubOn()
 	if l.checkpointDue() {
 		l.checkpoint()
 	}
