@@ -74,12 +74,12 @@ func (w *world) stopSomebody(h *host) {
 // strand cuts the leader off from all other members, but not from the clients at
 // its host, while its process gets little time to run, so that it takes long to
 // see that others go on without it. It may just be about to stop.
-func (w *world) strand(h *host) {
+func (w *world) strand(*host) {
 	leader := w.leader()
 	if leader == nil || len(w.hosts) < 2 {
 		return
 	}
-	h = leader.host
+	h := leader.host
 	h.note("leader is stranded")
 	h.pace = 1 + 4*w.random.Float64()
 	var cut [][2]int

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // medium is a disk with one store folder. It knows which names and contents
@@ -19,17 +18,23 @@ type medium struct {
 	world  *world
 	folder string
 
-	names    map[string]uint64 // inodes, as the operating system shows them
-	durable  map[string]uint64 // as they were when last synced
-	pending  []change          // since then, oldest first
-	unsynced map[uint64]bool   // inodes whose content was never synced
-	links    map[uint64]string // a second name for each inode, in the shadow folder
-	made     string            // the file that the last operation makes, content synced
-	copies   int
+	names   map[string]*file // as the operating system shows them
+	durable map[string]*file // as they were when last synced
+	pending []change         // since then, oldest first
+	files   []*file          // all that may still have a name
+	made    string           // the file that the last operation makes, content synced
+	links   int
 }
 
-// change is what one operation does to names; inode 0: the name is gone.
-type change map[string]uint64
+// file is a file, whatever its names are.
+type file struct {
+	info     os.FileInfo
+	link     string // a name in the shadow folder, under which it can be found again
+	unsynced bool   // its content was never synced
+}
+
+// change is what one operation does to names; nil: the name is gone.
+type change map[string]*file
 
 func (w *world) newMedium(folder string) *medium {
 	m := &medium{world: w, folder: folder}
@@ -39,8 +44,7 @@ func (w *world) newMedium(folder string) *medium {
 
 // forget is for a folder that is empty, or put there by somebody else.
 func (m *medium) forget() {
-	m.names, m.durable, m.pending = map[string]uint64{}, map[string]uint64{}, nil
-	m.unsynced, m.links = map[uint64]bool{}, map[uint64]string{}
+	m.names, m.durable, m.pending, m.files = map[string]*file{}, map[string]*file{}, nil, nil
 	m.remove(m.shadow())
 }
 
@@ -61,9 +65,10 @@ func (m *medium) wipe() {
 // folders are those below the store folder that hold names.
 var folders = []string{"", "quarantine"}
 
-// list reads the names and inodes of all files but the lock.
-func (m *medium) list() map[string]uint64 {
-	found := map[string]uint64{}
+// list reads the names of all files but the lock. A file that is new is given a
+// second name, so that it can come back.
+func (m *medium) list() map[string]*file {
+	found := map[string]*file{}
 	for _, sub := range folders {
 		entries, err := os.ReadDir(filepath.Join(m.folder, sub))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -74,48 +79,48 @@ func (m *medium) list() map[string]uint64 {
 			if err != nil || info.IsDir() || entry.Name() == "lock" {
 				continue
 			}
-			found[filepath.Join(sub, entry.Name())] = info.Sys().(*syscall.Stat_t).Ino
+			name := filepath.Join(sub, entry.Name())
+			i := slices.IndexFunc(m.files, func(f *file) bool { return os.SameFile(f.info, info) })
+			if i < 0 {
+				i = len(m.files)
+				m.files = append(m.files, m.keep(name, info))
+			}
+			found[name] = m.files[i]
 		}
 	}
 	return found
 }
 
+func (m *medium) keep(name string, info os.FileInfo) *file {
+	m.links++
+	f := &file{info: info, link: filepath.Join(m.shadow(), fmt.Sprint(m.links)), unsynced: name != m.made}
+	err := os.MkdirAll(m.shadow(), 0o700)
+	if err == nil {
+		err = os.Link(filepath.Join(m.folder, name), f.link)
+	}
+	if err != nil {
+		m.world.fail("keep %s: %v", name, err)
+	}
+	return f
+}
+
 // look finds out what the last operation changed.
 func (m *medium) look() {
 	now, changed := m.list(), change{}
-	for name, inode := range now {
-		if m.names[name] != inode {
-			changed[name] = inode
-			m.keep(name, inode)
+	for name, f := range now {
+		if m.names[name] != f {
+			changed[name] = f
 		}
 	}
 	for name := range m.names {
-		if now[name] == 0 {
-			changed[name] = 0
+		if now[name] == nil {
+			changed[name] = nil
 		}
 	}
 	if len(changed) > 0 {
 		m.pending = append(m.pending, changed)
 	}
 	m.names = now
-}
-
-// keep gives a new inode a second name, so that it can come back.
-func (m *medium) keep(name string, inode uint64) {
-	if m.links[inode] != "" {
-		return
-	}
-	m.copies++
-	link := filepath.Join(m.shadow(), fmt.Sprint(m.copies))
-	err := os.MkdirAll(m.shadow(), 0o700)
-	if err == nil {
-		err = os.Link(filepath.Join(m.folder, name), link)
-	}
-	if err != nil {
-		m.world.fail("keep %s: %v", name, err)
-	}
-	m.links[inode] = link
-	m.unsynced[inode] = name != m.made
 }
 
 // before takes note of an operation that is about to be made.
@@ -129,8 +134,8 @@ func (m *medium) before(operation, path string) {
 	switch {
 	case operation == "write" || operation == "create":
 		m.made = name
-	case operation == "sync" && m.names[name] != 0:
-		m.unsynced[m.names[name]] = false
+	case operation == "sync" && m.names[name] != nil:
+		m.names[name].unsynced = false
 	case operation == "sync":
 		m.sync(name)
 	}
@@ -140,9 +145,9 @@ func (m *medium) before(operation, path string) {
 func (m *medium) sync(folder string) {
 	in := func(name string) bool { return strings.TrimPrefix(filepath.Dir(name), ".") == folder }
 	for _, changed := range m.pending {
-		for name, inode := range changed {
+		for name, f := range changed {
 			if in(name) {
-				m.set(m.durable, name, inode)
+				set(m.durable, name, f)
 				delete(changed, name)
 			}
 		}
@@ -151,43 +156,41 @@ func (m *medium) sync(folder string) {
 	m.release()
 }
 
-func (m *medium) set(names map[string]uint64, name string, inode uint64) {
-	if inode == 0 {
+func set(names map[string]*file, name string, f *file) {
+	if f == nil {
 		delete(names, name)
 	} else {
-		names[name] = inode
+		names[name] = f
 	}
 }
 
-// release lets go of inodes that cannot come back.
+// release lets go of files that cannot come back.
 func (m *medium) release() {
-	used := map[uint64]bool{}
+	used := map[*file]bool{}
 	for _, names := range append([]change{m.names, m.durable}, m.pending...) {
-		for _, inode := range names {
-			used[inode] = true
+		for _, f := range names {
+			used[f] = true
 		}
 	}
-	for inode, link := range m.links {
-		if !used[inode] {
-			m.remove(link)
-			delete(m.links, inode)
-			delete(m.unsynced, inode)
+	m.files = slices.DeleteFunc(m.files, func(f *file) bool {
+		if !used[f] {
+			m.remove(f.link)
 		}
-	}
+		return !used[f]
+	})
 }
 
 // losePower leaves what was synced, and any part of what was not. Nobody uses
-// the folder. It returns how many names that changed, and contents that were torn.
-func (m *medium) losePower() (lost, torn int) {
+// the folder.
+func (m *medium) losePower() {
 	m.look()
 	left := maps.Clone(m.durable)
 	for _, changed := range m.pending {
 		if m.world.chance(0.5) {
-			lost++
 			continue
 		}
-		for name, inode := range changed {
-			m.set(left, name, inode)
+		for name, f := range changed {
+			set(left, name, f)
 		}
 	}
 	for _, name := range sortedKeys(m.names) {
@@ -197,18 +200,16 @@ func (m *medium) losePower() (lost, torn int) {
 	}
 	for _, name := range sortedKeys(left) {
 		if m.names[name] != left[name] {
-			if err := os.Link(m.links[left[name]], filepath.Join(m.folder, name)); err != nil {
+			if err := os.Link(left[name].link, filepath.Join(m.folder, name)); err != nil {
 				m.world.fail("bring back %s: %v", name, err)
 			}
 		}
-		if m.unsynced[left[name]] {
-			torn++
+		if left[name].unsynced {
 			m.world.tear(filepath.Join(m.folder, name), nil)
 		}
 	}
 	m.names, m.durable, m.pending = left, maps.Clone(left), nil
 	m.release()
-	return lost, torn
 }
 
 // image is a copy of everything, for a disk that gives an older state back.
@@ -226,9 +227,8 @@ func (m *medium) restore(from string) {
 		m.world.fail("restore %s: %v", m.folder, err)
 	}
 	m.names = m.list()
-	for _, name := range sortedKeys(m.names) {
-		m.made = name
-		m.keep(name, m.names[name])
+	for _, f := range m.files {
+		f.unsynced = false
 	}
 	m.durable = maps.Clone(m.names)
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"holdfast/node/member"
@@ -85,7 +84,7 @@ func (p *process) before(operation, path string) error {
 	staged := strings.HasSuffix(path, "stage.db")
 	grows := operation == "write" || operation == "create" || operation == "mkdir" || operation == "commit" && staged
 	if h.full && grows {
-		return syscall.ENOSPC
+		return wal.ErrDiskFull
 	}
 	chance := w.plan.cuts
 	if staged {
