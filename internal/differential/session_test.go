@@ -15,6 +15,8 @@ import (
 const (
 	// answerLimit bounds the wait for an answer that should come.
 	answerLimit = 2 * time.Second
+	// untilLimit bounds the wait for something to happen by itself.
+	untilLimit = 15 * time.Second
 	// silence is how long nothing must come where nothing should.
 	silence = 250 * time.Millisecond
 )
@@ -161,7 +163,7 @@ func (s *session) ask(subject string, body any, headers ...string) *answer {
 // one to write down, or too long.
 func (s *session) until(subject string, body any, good func(a *answer) bool) *answer {
 	payload := s.encode(body)
-	deadline := time.Now().Add(answerLimit)
+	deadline := time.Now().Add(untilLimit)
 	for {
 		a := s.request("$JS.API."+subject, payload, nil)
 		if good(a) || time.Now().After(deadline) {

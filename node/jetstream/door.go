@@ -87,9 +87,10 @@ type Door struct {
 	streams    map[machine.Incarnation]*stream
 	lastStream *machine.Stream // the last argument of streamOf, and its result
 	last       *stream
-	touched    []*stream      // with messages in the open batch that somebody waits for
-	subjects   map[string]int // how many streams listen to a subject
-	reserved   int            // streams with a subject that begins with $ or a wildcard
+	touched    []*stream                       // with messages in the open batch that somebody waits for
+	marking    map[machine.Incarnation]*stream // those that leave delete markers
+	subjects   map[string]int                  // how many streams listen to a subject
+	reserved   int                             // streams with a subject that begins with $ or a wildcard
 
 	consumers map[machine.Incarnation]*consumer
 	// byName finds a consumer by "stream.consumer", the way its subjects name it.
@@ -165,6 +166,7 @@ func (d *Door) forget() {
 	d.batches.reset()
 	d.reads.reset()
 	d.streams = make(map[machine.Incarnation]*stream)
+	d.marking = make(map[machine.Incarnation]*stream)
 	d.subjects = make(map[string]int)
 	d.reserved = 0
 	d.consumers = make(map[machine.Incarnation]*consumer)
@@ -367,6 +369,7 @@ func (d *Door) Tick(now int64) {
 	}
 	d.runDeadlines(now)
 	d.tickFeeds(now)
+	d.tickMarkers(now)
 	d.logStale(now)
 	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
 		for _, c := range d.stalled {

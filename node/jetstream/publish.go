@@ -68,6 +68,9 @@ func (d *Door) publish(m *Message) {
 		d.refusePublish(reply, s, []byte(statusTooManyRequests), server.NewJSStreamTooManyRequestsError())
 		return
 	}
+	if len(header) > 0 && leavesMarkers(s) {
+		header = d.withLeastTTL(s, header)
+	}
 	subject := m.Subject
 	if st := d.streamOf(s); st != nil && st.transforms.input != nil {
 		subject = st.transforms.storedSubject(subject)

@@ -19,6 +19,7 @@ type stream struct {
 	touched bool // is in Door.touched
 
 	transforms transforms
+	endAt      int64 // its messages are not ended before, see marker.go
 }
 
 // openStream begins to listen to a stream's subjects.
@@ -32,9 +33,19 @@ func (d *Door) openStream(s *machine.Stream) *stream {
 	}
 	d.streams[s.Incarnation()] = st
 	d.lastStream, d.last = nil, nil
-	st.transforms.follow(s.Config())
+	d.followMessages(st, s)
 	d.listen(st, listenSubjects(s))
 	return st
+}
+
+// followMessages takes over what a stream's configuration says about messages.
+func (d *Door) followMessages(st *stream, s *machine.Stream) {
+	st.transforms.follow(s.Config())
+	if leavesMarkers(s) {
+		d.marking[s.Incarnation()] = st
+	} else {
+		delete(d.marking, s.Incarnation())
+	}
 }
 
 func listenSubjects(s *machine.Stream) []string {
@@ -91,6 +102,7 @@ func (d *Door) closeStream(s *machine.Stream) {
 	if st := d.streams[s.Incarnation()]; st != nil {
 		d.listen(st, nil)
 		delete(d.streams, s.Incarnation())
+		delete(d.marking, s.Incarnation())
 		d.lastStream, d.last = nil, nil
 	}
 }
@@ -121,7 +133,7 @@ func (d *Door) observe(e *machine.Event) {
 	case machine.EventStreamUpdated:
 		if st := d.streams[e.Stream.Incarnation()]; st != nil {
 			d.listen(st, listenSubjects(e.Stream))
-			st.transforms.follow(e.Stream.Config())
+			d.followMessages(st, e.Stream)
 		}
 		d.followStream(e)
 	case machine.EventStreamDeleted:

@@ -17,7 +17,6 @@ func refuseUnbuilt(config *server.StreamConfig) *server.ApiError {
 		{config.AllowAtomicPublish, "atomic batch publish (allow_atomic)"},
 		{config.AllowMsgCounter, "message counters (allow_msg_counter)"},
 		{config.AllowMsgSchedules, "message schedules (allow_msg_schedules)"},
-		{config.SubjectDeleteMarkerTTL > 0, "subject delete markers (subject_delete_marker_ttl)"},
 	} {
 		if feature.asked {
 			return server.NewJSStreamInvalidConfigError(errors.New(feature.what + " is not available on this server: leave it out"))

@@ -3,7 +3,6 @@ package jetstream
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -15,11 +14,10 @@ func TestUnbuiltFeaturesAreRefused(t *testing.T) {
 	plain := server.StreamConfig{Name: "A", Subjects: []string{"a.>"}, Storage: server.FileStorage}
 	f.createStream(plain)
 	for field, change := range map[string]func(c *server.StreamConfig){
-		"allow_batched":             func(c *server.StreamConfig) { c.AllowBatchPublish = true },
-		"allow_atomic":              func(c *server.StreamConfig) { c.AllowAtomicPublish = true },
-		"allow_msg_counter":         func(c *server.StreamConfig) { c.AllowMsgCounter = true },
-		"allow_msg_schedules":       func(c *server.StreamConfig) { c.AllowMsgSchedules = true },
-		"subject_delete_marker_ttl": func(c *server.StreamConfig) { c.SubjectDeleteMarkerTTL = time.Second },
+		"allow_batched":       func(c *server.StreamConfig) { c.AllowBatchPublish = true },
+		"allow_atomic":        func(c *server.StreamConfig) { c.AllowAtomicPublish = true },
+		"allow_msg_counter":   func(c *server.StreamConfig) { c.AllowMsgCounter = true },
+		"allow_msg_schedules": func(c *server.StreamConfig) { c.AllowMsgSchedules = true },
 	} {
 		config := plain
 		change(&config)

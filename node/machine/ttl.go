@@ -37,6 +37,22 @@ func parseTTL(value []byte) uint32 {
 	return uint32(min(seconds, maxTTLSeconds)) + ttlNever
 }
 
+// TTLSeconds reads a Nats-TTL header: the seconds, below 0 for never, and 0 for
+// none or what is no time to live.
+func TTLSeconds(value []byte) int64 {
+	if _, ok := validTTL(value); !ok {
+		return 0
+	}
+	switch ttl := parseTTL(value); ttl {
+	case 0:
+		return 0
+	case ttlNever:
+		return -1
+	default:
+		return int64(ttl - ttlNever)
+	}
+}
+
 // timeToLive is what the index keeps of a message's header. With delete markers
 // a message lives at least as long as the marker before it would.
 func (s *Stream) timeToLive(h *publishHeaders) uint32 {
