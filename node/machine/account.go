@@ -19,6 +19,7 @@ type Account struct {
 	machine *Machine
 	name    string
 	streams map[string]*Stream
+	intakes map[string]*Stream // being filled, see intake.go
 	router  router
 }
 
@@ -34,6 +35,8 @@ func (m *Machine) Account(name string) *Account {
 
 // Name is the account's name.
 func (a *Account) Name() string { return a.name }
+
+func byIncarnation(a, b *Stream) int { return cmp.Compare(a.incarnation, b.incarnation) }
 
 // Stream returns the stream of that name, or nil.
 func (a *Account) Stream(name string) *Stream { return a.streams[name] }
@@ -85,8 +88,12 @@ func (a *Account) register(s *Stream) {
 	}
 }
 
-// unregister undoes register.
+// unregister undoes register, or ends an intake.
 func (a *Account) unregister(s *Stream) {
+	if s.intake {
+		delete(a.intakes, s.config.Name)
+		return
+	}
 	delete(a.streams, s.config.Name)
 	for _, subject := range s.config.Subjects {
 		a.router.remove(subject)

@@ -18,7 +18,7 @@ import (
 // or state. The values must not be changed. They have to become durable, in
 // one write with what Dead reports, before those of the next call do.
 func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
-	slices.SortFunc(m.changes.streams, func(a, b *Stream) int { return cmp.Compare(a.incarnation, b.incarnation) })
+	slices.SortFunc(m.changes.streams, byIncarnation)
 	slices.SortFunc(m.changes.consumers, func(a, b *Consumer) int { return cmp.Compare(a.incarnation, b.incarnation) })
 	for _, s := range m.changes.streams {
 		s.changed.listed = false

@@ -72,6 +72,9 @@ const (
 	opEnd            opcode = 16 // incarnation, sequences of messages whose time is over
 	opOrigin         opcode = 40 // incarnation, source, previous, sequence, stamp, identity, pending; of the next command
 	opSkipTo         opcode = 41 // incarnation, sequence
+	opBeginIntake    opcode = 42 // account, first sequence, StreamConfig
+	opTakeConsumer   opcode = 43 // incarnation of the stream, ConsumerBackup
+	opEndIntake      opcode = 44 // incarnation, last sequence
 )
 
 // Message is a stored message, as the log has it. The slices alias the bytes

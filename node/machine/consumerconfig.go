@@ -47,7 +47,9 @@ func (m *Machine) createConsumer(s *Stream, action server.ConsumerAction, encode
 	c.changed.config = true
 	c.touch()
 	result.Consumer, result.Created = c, true
-	m.event(Event{Kind: EventConsumerCreated, Stream: s, Consumer: c})
+	if !s.intake { // told of when the intake ends
+		m.event(Event{Kind: EventConsumerCreated, Stream: s, Consumer: c})
+	}
 }
 
 // setConfig also derives the filters from the configuration.

@@ -31,6 +31,9 @@ func fuzzBatch() []byte {
 	b.PauseConsumer(consumer, time.Unix(1_800_000_000, 0))
 	b.ResetConsumer(consumer, 3)
 	b.SkipTo(stream, 9)
+	b.BeginIntake(normalized("R"), 5)
+	b.TakeConsumer(stream, &ConsumerBackup{Config: &server.ConsumerConfig{Durable: "t"}, State: &server.ConsumerState{}})
+	b.EndIntake(stream, 7)
 	b.StoreFrom(stream, &Origin{Source: "O > >", Seq: 3, Stamp: epoch, Identity: "i"}, []byte("a.1"), nil, []byte("x"))
 	b.DeleteConsumer(consumer)
 	b.UpdateStream(normalized("A", func(c *server.StreamConfig) {

@@ -181,6 +181,18 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		m.acks(body, result)
 	case opOrigin:
 		m.origin(body, result)
+	case opBeginIntake:
+		if account := m.namedAccount(body); account != nil {
+			account.beginIntake(body, result)
+		}
+	case opTakeConsumer:
+		if s, backup := m.namedStream(body, result), rest(body); s != nil {
+			s.takeConsumer(backup, result)
+		}
+	case opEndIntake:
+		if s, last := m.namedStream(body, result), body.Uvarint(); s != nil && !body.Failed() {
+			s.endIntake(last, result)
+		}
 	case opSkipTo:
 		if s, seq := m.namedStream(body, result), body.Uvarint(); s != nil && !body.Failed() {
 			s.skipMirror(seq, result)

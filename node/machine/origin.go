@@ -109,7 +109,7 @@ func (m *Machine) origin(body *protocol.Reader, result *Result) {
 // take stores a message of another stream, if it is the next one.
 func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, r *record, result *Result) {
 	state := s.origins[string(o.source)]
-	mirrors := len(o.source) == 0 && s.config.Mirror != nil && o.previous == s.last
+	mirrors := len(o.source) == 0 && (s.config.Mirror != nil || s.intake) && o.previous == s.last
 	follows := len(o.source) > 0 && state != nil && state.follows(o)
 	switch {
 	case o.stream != s.incarnation || !mirrors && !follows:
@@ -151,13 +151,13 @@ func (o *originState) follows(next *pendingOrigin) bool {
 // takeForMirror stores the message under the sequence and time that it has at
 // its origin. Nothing is refused: a mirror has no mind of its own.
 func (s *Stream) takeForMirror(o *pendingOrigin, message *Message, h *publishHeaders, r *record, result *Result) {
-	if s.admitRollup(message, h, &noPreface, nil) != nil {
+	if len(h.rollup) > 0 && (s.intake || s.admitRollup(message, h, &noPreface, nil) != nil) {
 		h.rollup = nil
 	}
 	s.skipTo(o.seq - 1)
 	r.stamp = o.stamp - int64(r.slot)
 	result.Seq = s.accept(message, h, &noPreface, r)
-	if o.pending < mirrorReadyBelow && !s.mirrorReady {
+	if o.pending < mirrorReadyBelow && !s.mirrorReady && !s.intake {
 		s.mirrorReady = true
 		s.machine.event(Event{Kind: EventMirrorReady, Stream: s})
 	}
@@ -180,7 +180,7 @@ func (s *Stream) admitFrom(message *Message, h *publishHeaders, content uint32) 
 			return seq, nil
 		}
 	}
-	if s.admitRollup(message, h, &noPreface, nil) != nil {
+	if len(h.rollup) > 0 && s.admitRollup(message, h, &noPreface, nil) != nil {
 		h.rollup = nil // it was meant for the origin
 	}
 	if s.config.Discard == server.DiscardNew {
@@ -240,13 +240,23 @@ func (s *Stream) Taken(source string) (seq uint64, identity string) {
 	return 0, ""
 }
 
-// appendOrigins encodes how far the stream is with its sources.
+// Flags of a stream's state.
+const (
+	flagMirrorReady = 1
+	flagIntake      = 2
+)
+
+// appendOrigins encodes where the stream's messages come from: flags, and how far
+// it is with its sources.
 func (s *Stream) appendOrigins(dst []byte) []byte {
-	ready := byte(0)
+	flags := byte(0)
 	if s.mirrorReady {
-		ready = 1
+		flags |= flagMirrorReady
 	}
-	dst = binary.AppendUvarint(append(dst, ready), uint64(len(s.origins)))
+	if s.intake {
+		flags |= flagIntake
+	}
+	dst = binary.AppendUvarint(append(dst, flags), uint64(len(s.origins)))
 	for _, name := range slices.Sorted(maps.Keys(s.origins)) {
 		state := s.origins[name]
 		dst = appendText(dst, name)
@@ -258,7 +268,8 @@ func (s *Stream) appendOrigins(dst []byte) []byte {
 }
 
 func (s *Stream) restoreOrigins(r *protocol.Reader) {
-	s.mirrorReady = r.Byte() == 1
+	flags := r.Byte()
+	s.mirrorReady, s.intake = flags&flagMirrorReady != 0, flags&flagIntake != 0
 	s.origins = nil
 	for n := r.Uvarint(); n > 0 && !r.Failed(); n-- {
 		name := string(r.Bytes(r.Uvarint()))

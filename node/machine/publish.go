@@ -78,7 +78,7 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 	seq := s.last + 1
 	stamp := r.stamp + int64(r.slot)
 	keep := uint64(1)
-	if s.config.Retention == server.InterestPolicy && !s.interested(message.Subject) {
+	if s.config.Retention == server.InterestPolicy && !s.intake && !s.interested(message.Subject) {
 		s.skip(seq, stamp)
 		keep = 0
 	} else {
@@ -87,7 +87,7 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 			previous = s.lastOfLiteral(message.Subject)
 		}
 		s.store(seq, message.Subject, r, s.timeToLive(h))
-		if s.config.RePublish != nil {
+		if s.config.RePublish != nil && !s.intake {
 			s.machine.event(Event{Kind: EventRepublish, Stream: s, Seq: seq, Previous: previous, Stamp: stamp, Location: s.locate(r)})
 		}
 	}

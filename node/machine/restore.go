@@ -120,14 +120,13 @@ func (m *Machine) restoreStreamConfig(inc Incarnation, body []byte) error {
 	if err := json.Unmarshal(r.Rest, config); err != nil {
 		return fmt.Errorf("decode stream configuration: %w", err)
 	}
-	if m.byID[inc] != nil || a.streams[config.Name] != nil || inc.Index() > m.applied {
+	if m.byID[inc] != nil || inc.Index() > m.applied {
 		return fmt.Errorf("stream %q: %w", config.Name, protocol.ErrMalformed)
 	}
 	s := &Stream{machine: m, account: a, incarnation: inc, created: created, byName: make(map[string]*Consumer), index: index{size: m.blockSize}}
 	s.setConfig(config)
 	s.changed.saved = true
 	m.byID[inc] = s
-	a.register(s)
 	return nil
 }
 
@@ -205,6 +204,14 @@ func (s *Stream) restoreDedup(number uint64, r *protocol.Reader) error {
 // finishRestore counts what the blocks hold and makes the last one open again.
 func (s *Stream) finishRestore() error {
 	malformed := fmt.Errorf("index: %w", protocol.ErrMalformed)
+	if s.account.taken(s.config.Name) {
+		return fmt.Errorf("two streams of that name: %w", protocol.ErrMalformed)
+	}
+	if s.intake {
+		s.account.addIntake(s)
+	} else {
+		s.account.register(s)
+	}
 	end := uint64(0)
 	for _, b := range s.index.blocks {
 		if b.first < end || b.end() > s.last+1 {

@@ -31,6 +31,7 @@ type Stream struct {
 
 	origins     map[string]*originState // by SourceName; nil for none
 	mirrorReady bool                    // see MirrorReady
+	intake      bool                    // is being filled, see intake.go
 
 	consumers []*Consumer // by incarnation, which is the order of creation
 	byName    map[string]*Consumer

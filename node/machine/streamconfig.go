@@ -15,7 +15,6 @@ import (
 
 // createStream applies a create command.
 func (a *Account) createStream(encoded []byte, result *Result) {
-	m := a.machine
 	config, err := decodeStreamConfig(encoded)
 	if err != nil {
 		result.Err = err
@@ -37,10 +36,26 @@ func (a *Account) createStream(encoded []byte, result *Result) {
 		result.Err = server.NewJSStreamInvalidConfigError(errors.New("stream configuration for create can not be sealed"))
 		return
 	}
+	if a.taken(config.Name) {
+		result.Err = server.NewJSStreamNameExistError()
+		return
+	}
 	if a.overlaps(config.Subjects, nil) {
 		result.Err = server.NewJSStreamSubjectOverlapError()
 		return
 	}
+	s := a.newStream(config)
+	if config.FirstSeq > 0 {
+		s.first, s.last = config.FirstSeq, config.FirstSeq-1
+	}
+	a.register(s)
+	result.Stream, result.Created = s, true
+	a.machine.event(Event{Kind: EventStreamCreated, Stream: s})
+}
+
+// newStream makes a stream that nobody finds by its name yet.
+func (a *Account) newStream(config *server.StreamConfig) *Stream {
+	m := a.machine
 	s := &Stream{
 		machine:     m,
 		account:     a,
@@ -49,16 +64,11 @@ func (a *Account) createStream(encoded []byte, result *Result) {
 		byName:      make(map[string]*Consumer),
 		index:       index{size: m.blockSize},
 	}
-	if config.FirstSeq > 0 {
-		s.first, s.last = config.FirstSeq, config.FirstSeq-1
-	}
 	s.setConfig(config)
 	m.byID[s.incarnation] = s
-	a.register(s)
 	s.changed.config = true
 	s.touch()
-	result.Stream, result.Created = s, true
-	m.event(Event{Kind: EventStreamCreated, Stream: s})
+	return s
 }
 
 func (s *Stream) setConfig(config *server.StreamConfig) {
@@ -234,7 +244,9 @@ func (m *Machine) deleteStream(s *Stream) {
 	if m.recentStream == s {
 		m.recentStream = nil
 	}
-	m.event(Event{Kind: EventStreamDeleted, Stream: s})
+	if !s.intake {
+		m.event(Event{Kind: EventStreamDeleted, Stream: s})
+	}
 }
 
 // insertConsumer keeps s.consumers in the order of creation.
