@@ -34,7 +34,6 @@ type feed struct {
 	// subjects that each of them matches; nil leaves them as they are.
 	filters    []string
 	transforms []server.SubjectTransformer
-	last       server.SubjectTransformer // that of the stream itself, or nil
 
 	next     uint64 // sequence at the origin to go on with
 	previous uint64 // machine.Origin.Previous of the next proposal
@@ -82,9 +81,6 @@ func (d *Door) openFeeds(s *machine.Stream) {
 
 func (d *Door) openFeed(s *machine.Stream, source *server.StreamSource, name string) {
 	f := &feed{stream: s, source: source, name: name, broken: true}
-	if t := s.Config().SubjectTransform; t != nil {
-		f.last = d.transformer(t.Source, t.Destination)
-	}
 	if source.FilterSubject != "" {
 		f.filters, f.transforms = []string{source.FilterSubject}, []server.SubjectTransformer{nil}
 	}
@@ -204,10 +200,7 @@ func (d *Door) updateFeeds(s *machine.Stream) {
 	}
 	for _, f := range d.feeds.of[s.Incarnation()] {
 		if source := wanted[f.name]; source != nil && sameSource(source, f.source) {
-			f.source, f.last = source, nil
-			if t := config.SubjectTransform; t != nil {
-				f.last = d.transformer(t.Source, t.Destination)
-			}
+			f.source = source
 			delete(wanted, f.name)
 		} else {
 			d.forsake(f)
@@ -321,6 +314,9 @@ func (d *Door) proposeFrom(f *feed, o *machine.Origin, subject string, header, p
 	o.Source, o.Previous, o.Identity = f.name, f.previous, f.identity
 	header = d.takenHeader(f, o, subject, header)
 	target := []byte(f.transform(subject))
+	if st := d.streamOf(f.stream); st != nil && st.transforms.input != nil {
+		target = st.transforms.storedSubject(target)
+	}
 	size := len(header) + len(payload) + len(target) + len(f.name) + 2*commandOverhead
 	d.room(size)
 	d.batches.builder.StoreFrom(f.stream.Incarnation(), o, target, header, payload)
@@ -339,13 +335,7 @@ func (f *feed) transform(subject string) string {
 			continue
 		}
 		if mapped, err := t.Match(subject); err == nil {
-			subject = mapped
-			break
-		}
-	}
-	if f.last != nil {
-		if mapped, err := f.last.Match(subject); err == nil {
-			subject = mapped
+			return mapped
 		}
 	}
 	return subject
