@@ -62,7 +62,9 @@ func TestABackupIsTheSameStreamAgain(t *testing.T) {
 	} {
 		s := w.stream(name, change)
 		c := w.consumer(s, explicit)
-		subject := func(i int) string { return fmt.Sprintf("%s.%d", s.Config().Subjects[0][:len(s.Config().Subjects[0])-2], i%3) }
+		subject := func(i int) string {
+			return fmt.Sprintf("%s.%d", s.Config().Subjects[0][:len(s.Config().Subjects[0])-2], i%3)
+		}
 		for i := range 40 {
 			w.batch.Publish(s.Incarnation(), []byte(subject(i)), header(server.JSMsgId, fmt.Sprint(i)), []byte("payload of "+subject(i)))
 		}
