@@ -19,6 +19,7 @@ func (d *Door) advise(e *machine.Event) {
 	case machine.EventStreamDeleted:
 		d.adviseStream(e.Stream, server.JSAdvisoryStreamDeletedPre, server.DeleteEvent)
 	case machine.EventConsumerCreated:
+		d.adviseConsumerLeader(e.Consumer)
 		d.adviseConsumer(e.Consumer, server.JSAdvisoryConsumerCreatedPre, server.CreateEvent)
 		if e.Consumer.PausedUntil() > d.node.Now() {
 			d.advisePause(e.Consumer)
@@ -75,11 +76,41 @@ func (d *Door) typed(kind string) server.TypedEvent {
 	return server.TypedEvent{Type: kind, ID: d.randomName(identifierSize), Time: d.time()}
 }
 
+// audited reports whether somebody wants to hear of a request and its answer. Of
+// private ones only refusals are told.
+func (d *Door) audited(r *request, response any) bool {
+	if r.endpoint == nil || r.endpoint.private && !failed(response) {
+		return false
+	}
+	heard, stored := d.wanted(server.JSAuditAdvisory)
+	return heard || stored
+}
+
+// adviseRequest tells of a request and its answer. Who asked is not known here
+// beyond the account: the NATS server passes requests on without saying so.
+func (d *Door) adviseRequest(r *request, answer []byte) {
+	d.emit(server.JSAuditAdvisory, func() any {
+		return server.JSAPIAudit{
+			TypedEvent: d.typed(server.JSAPIAuditType),
+			Server:     d.options.Name,
+			Client:     &server.ClientInfo{Account: d.accountName()},
+			Subject:    r.subject,
+			Request:    string(r.payload),
+			Response:   string(answer),
+			Domain:     d.options.Domain,
+		}
+	})
+}
+
+// wanted reports whether an advisory has listeners, and whether a stream stores it.
+func (d *Door) wanted(subject string) (heard, stored bool) {
+	return d.bus.Interest(subject), d.role == leading && d.machine.Match([]byte(subject)) != nil
+}
+
 // emit publishes an advisory if anybody wants it. The bus does not give our own
 // messages back, so a stream that stores advisories gets them here.
 func (d *Door) emit(subject string, advisory func() any) {
-	heard := d.bus.Interest(subject)
-	stored := d.role == leading && d.machine.Match([]byte(subject)) != nil
+	heard, stored := d.wanted(subject)
 	if !heard && !stored {
 		return
 	}

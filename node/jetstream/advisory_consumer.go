@@ -19,6 +19,45 @@ func (d *Door) adviseConsumer(m *machine.Consumer, prefix string, action server.
 	})
 }
 
+// adviseConsumerLeader tells that this node leads a consumer, as it does all of
+// them. A consumer that JetStream would not replicate has no leader to tell of.
+func (d *Door) adviseConsumerLeader(m *machine.Consumer) {
+	if !replicated(m.Config(), m.Stream().Config()) {
+		return
+	}
+	stream := m.Stream().Name()
+	subject := server.JSAdvisoryConsumerLeaderElectedPre + "." + stream + "." + m.Name()
+	if heard, stored := d.wanted(subject); !heard && !stored {
+		return // a new leader asks this for every consumer
+	}
+	cluster := d.node.Cluster()
+	if cluster == nil {
+		return
+	}
+	d.emit(subject, func() any {
+		return server.JSConsumerLeaderElectedAdvisory{
+			TypedEvent: d.typed(server.JSConsumerLeaderElectedAdvisoryType),
+			Stream:     stream,
+			Consumer:   m.Name(),
+			Leader:     cluster.Leader,
+			Replicas:   append([]*server.PeerInfo{{Name: cluster.Leader, Current: true}}, cluster.Replicas...),
+			Domain:     d.options.Domain,
+		}
+	})
+}
+
+// replicated reports whether a consumer has more than one replica
+// (ConsumerConfig.replicas of the NATS server).
+func replicated(config *server.ConsumerConfig, stream *server.StreamConfig) bool {
+	switch {
+	case config.Replicas > 0 && config.Replicas <= stream.Replicas:
+		return config.Replicas > 1
+	case config.Replicas == 0 && config.Durable == "" && stream.Retention == server.LimitsPolicy:
+		return false
+	}
+	return stream.Replicas > 1
+}
+
 // adviseMaxDeliveries tells of a message that was delivered as often as it may be.
 func (d *Door) adviseMaxDeliveries(e *machine.Event) {
 	stream, consumer := e.Consumer.Stream().Name(), e.Consumer.Name()

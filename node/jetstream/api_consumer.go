@@ -131,10 +131,19 @@ func (d *Door) consumerConfig(s *machine.Stream, body *server.CreateConsumerRequ
 		config.PauseUntil = existing.Config().PauseUntil
 	}
 	normal, apiErr := machine.NormalizeConsumer(config, s.Config(), d.options.Limits, body.Pedantic)
+	if apiErr == nil && existing != nil && body.Action != server.ActionCreate && d.bound(existing, normal) {
+		return nil, server.NewJSConsumerNameExistError()
+	}
 	if apiErr == nil && normal.Durable == "" && normal.InactiveThreshold == 0 {
 		normal.InactiveThreshold = server.JsDeleteWaitTimeDefault
 	}
 	return normal, apiErr
+}
+
+// bound reports that a change would take a push consumer away from its listeners.
+func (d *Door) bound(existing *machine.Consumer, config *server.ConsumerConfig) bool {
+	from := existing.Config().DeliverSubject
+	return from != "" && config.DeliverSubject != "" && from != config.DeliverSubject && d.bus.Interest(from)
 }
 
 // freeConsumerName draws a name for a consumer that was given none.

@@ -41,6 +41,7 @@ type Options struct {
 	Random  *rand.Rand     // names of consumers, identifiers of advisories; required
 	Limits  machine.Limits // what the node's configuration allows
 	Domain  string         // JetStream domain; empty for none
+	Name    string         // of the node, for those who are told of requests
 
 	// MaxPayload is the most bytes of header and payload that a client's message
 	// may have. Default 1 MiB.
@@ -211,6 +212,7 @@ func (d *Door) Lead() {
 		d.adviseStreamLeader(s)
 		for _, c := range s.Consumers() {
 			d.openConsumer(c, now)
+			d.adviseConsumerLeader(c)
 		}
 	}
 	d.startFeeds()

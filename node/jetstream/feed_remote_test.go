@@ -319,6 +319,7 @@ func TestSourcesOfAWorkQueue(t *testing.T) {
 	f.publish("o.c", "3")
 	f.wait(3 * time.Second)
 	f.wantStored("S", "1:o.a=1 2:o.b=2 3:o.c=3")
+	f.bus.deaf[f.machine.Stream("O").Consumers()[0].Config().DeliverSubject] = true // the leader that listens there goes
 	f.door.Follow()
 	f.door = New(f.door.options)
 	f.door.Lead()

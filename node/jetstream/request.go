@@ -32,6 +32,8 @@ type endpoint struct {
 	args int  // tokens after the name
 	open bool // more tokens may follow
 	read bool // changes nothing
+	// private: nobody is told of the requests.
+	private bool
 	// serve returns the response; nil for none, or none yet.
 	serve func(*Door, *request) any
 }
@@ -46,19 +48,21 @@ var endpoints = map[string]*endpoint{
 	"STREAM.INFO":              {args: 1, read: true, serve: (*Door).streamInfo},
 	"STREAM.LIST":              {read: true, serve: (*Door).streamList},
 	"STREAM.NAMES":             {read: true, serve: (*Door).streamNames},
-	"STREAM.MSG.GET":           {args: 1, read: true, serve: (*Door).messageGet},
+	"STREAM.MSG.GET":           {args: 1, read: true, private: true, serve: (*Door).messageGet},
 	"STREAM.MSG.DELETE":        {args: 1, serve: (*Door).messageDelete},
 	"STREAM.LEADER.STEPDOWN":   {args: 1, read: true, serve: (*Door).streamStepDown},
 	"CONSUMER.CREATE":          {args: 1, open: true, serve: (*Door).consumerCreate},
 	"CONSUMER.DURABLE.CREATE":  {args: 2, serve: (*Door).consumerCreateDurable},
 	"CONSUMER.DELETE":          {args: 2, serve: (*Door).consumerDelete},
 	"CONSUMER.PAUSE":           {args: 2, serve: (*Door).consumerPause},
-	"CONSUMER.RESET":           {args: 2, serve: (*Door).consumerReset},
+	"CONSUMER.RESET":           {args: 2, private: true, serve: (*Door).consumerReset},
 	"CONSUMER.UNPIN":           {args: 2, read: true, serve: (*Door).consumerUnpin},
 	"CONSUMER.INFO":            {args: 2, read: true, serve: (*Door).consumerInfo},
 	"CONSUMER.LIST":            {args: 1, read: true, serve: (*Door).consumerList},
 	"CONSUMER.NAMES":           {args: 1, read: true, serve: (*Door).consumerNames},
 	"CONSUMER.LEADER.STEPDOWN": {args: 2, read: true, serve: (*Door).consumerStepDown},
+	"CONSUMER.PEER.REMOVE":     {args: 2, read: true, serve: (*Door).consumerRemovePeer},
+	"CONSUMER.PEER.EVACUATE":   {args: 2, read: true, serve: (*Door).consumerEvacuatePeer},
 }
 
 // Requests that nats-server answers only in the system account.
@@ -174,7 +178,8 @@ func (d *Door) answer(r *request, response any) {
 	if failed(response) {
 		d.counts.RequestErrors++
 	}
-	if len(r.reply) == 0 {
+	audited := d.audited(r, response)
+	if len(r.reply) == 0 && !audited {
 		return
 	}
 	body, err := json.Marshal(response)
@@ -194,7 +199,12 @@ func (d *Door) answer(r *request, response any) {
 	if failed(response) {
 		header = nil
 	}
-	d.bus.Publish(r.reply, nil, header, body)
+	if len(r.reply) > 0 {
+		d.bus.Publish(r.reply, nil, header, body)
+	}
+	if audited {
+		d.adviseRequest(r, body)
+	}
 }
 
 // answerUnavailable tells a client that the cluster cannot serve it now. Direct
