@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,15 +26,19 @@ func leavesMarkers(s *machine.Stream) bool { return s.Config().SubjectDeleteMark
 // tickMarkers ends the messages whose time is over in streams that leave markers.
 func (d *Door) tickMarkers(now int64) {
 	stamp := d.nextStamp(now)
+	var due []machine.Incarnation
 	for inc, st := range d.marking {
-		s := d.machine.StreamOf(inc)
-		if s == nil || now < st.endAt {
-			continue
+		if s := d.machine.StreamOf(inc); s != nil && now >= st.endAt {
+			if next := s.NextEnd(); next != 0 && next <= stamp {
+				due = append(due, inc)
+			}
 		}
-		if next := s.NextEnd(); next != 0 && next <= stamp {
-			st.endAt = now + endAgain
-			d.endMessages(s, st, stamp)
-		}
+	}
+	slices.Sort(due)
+	for _, inc := range due {
+		st := d.marking[inc]
+		st.endAt = now + endAgain
+		d.endMessages(d.machine.StreamOf(inc), st, stamp)
 	}
 }
 
