@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,6 +105,9 @@ func OpenDir(path string, owner Owner, opt Options) (*Dir, error) {
 	}
 	// Again, because another process may have held the lock a moment ago.
 	found, err := d.inspect()
+	if err == nil {
+		err = d.syncNames(found)
+	}
 	if err == nil {
 		err = d.settle(found)
 	}
@@ -265,6 +269,19 @@ func (d *Dir) settle(found inspection) error {
 		}
 	}
 	return nil
+}
+
+// syncNames makes durable what inspect has seen. The process before may have been
+// killed between a rename and the sync of the folder; what it renamed is there, is
+// going to be relied upon, and would be gone after a loss of power.
+func (d *Dir) syncNames(found inspection) error {
+	if slices.Contains(found.names, quarantineName) {
+		// First: what left the folder went there.
+		if err := d.opt.disk.syncFolder(filepath.Join(d.path, quarantineName)); err != nil {
+			return err
+		}
+	}
+	return d.opt.disk.syncFolder(d.path)
 }
 
 // pointerAfterLoss makes a pointer to nothing. Which of the store files was the

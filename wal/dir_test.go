@@ -390,6 +390,27 @@ func TestQuarantineCanStopAnywhere(t *testing.T) {
 		})
 }
 
+// A process that was killed between a rename and its sync leaves names that a loss
+// of power would take back. The next one syncs them before it uses what it finds.
+func TestNamesAreSyncedBeforeTheyAreUsed(t *testing.T) {
+	path := t.TempDir()
+	d := openDir(t, path, small)
+	openStoreIn(t, d).Close()
+	if _, err := d.Quarantine("a reason"); err != nil {
+		t.Fatal(err)
+	}
+	d.abandon()
+	opt := small
+	var done *[]string
+	opt.disk, done = stopAt(100)
+	d = openDir(t, path, opt)
+	openStoreIn(t, d)
+	want := []string{"mkdir " + filepath.Base(path), "sync quarantine", "sync " + filepath.Base(path)}
+	if len(*done) < len(want) || !slices.Equal((*done)[:len(want)], want) {
+		t.Errorf("the first operations are %q, want %q", *done, want)
+	}
+}
+
 // The two folders of a rename are synced one after the other, so a loss of power
 // can leave a file under both names.
 func TestQuarantinedStoreUnderBothNames(t *testing.T) {

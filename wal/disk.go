@@ -73,16 +73,20 @@ func (d disk) remove(path string) error {
 	})
 }
 
-// makeFolder creates a folder, durably; it may exist already.
+// makeFolder creates a folder, durably; it may exist already, and perhaps not
+// durably so.
 func (d disk) makeFolder(path string) error {
 	return d.step("mkdir", path, func() error {
-		if err := os.Mkdir(path, 0o700); err != nil {
-			if errors.Is(err, os.ErrExist) {
-				return nil
-			}
+		err := os.Mkdir(path, 0o700)
+		existed := errors.Is(err, os.ErrExist)
+		if err != nil && !existed {
 			return err
 		}
-		return syncPath(filepath.Dir(path))
+		err = syncPath(filepath.Dir(path))
+		if existed && errors.Is(err, os.ErrPermission) {
+			return nil // it is in a folder of somebody else, who made it
+		}
+		return err
 	})
 }
 

@@ -35,7 +35,7 @@ func (w *world) draw() plan {
 		pause:    w.often(150*millisecond, 4*second),
 		kinds:    []topicKind{plain}, publishers: 1 + r.IntN(2), consumers: r.IntN(3),
 		window:  []int{1, 1, 8, 32}[r.IntN(4)],
-		largest: []int{100, 20_000, 200_000}[r.IntN(3)], lastMessages: 20,
+		largest: []int{100, 20_000, 60_000}[r.IntN(3)], lastMessages: 20,
 		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
 		checkpointInterval: time.Duration(w.between(second, 20*second)),
 		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],

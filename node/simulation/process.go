@@ -66,7 +66,7 @@ func (p *process) open() (err error) {
 		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.checks.heard(p, level, line) }}),
 		Applied:         p.applied,
 		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval,
-		CopyChunkBytes: 16 << 10, TailBytes: w.plan.tailBytes,
+		CopyChunkBytes: max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes,
 	})
 	return err
 }
