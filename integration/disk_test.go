@@ -184,11 +184,7 @@ func TestFullMinority(t *testing.T) {
 	c.waitReady(t)
 	client := newClient(t, others[0])
 	client.create(jetstream.StreamConfig{})
-	for _, n := range others { // so that the full one leads
-		n.stop(t)
-		n.start(t)
-		c.waitReady(t)
-	}
+	c.handTo(t, full)
 	ledger := newLedger()
 	for range 1500 { // 30 MB
 		if err := publishLarge(client, ledger); err != nil {
@@ -197,6 +193,9 @@ func TestFullMinority(t *testing.T) {
 	}
 	if status := full.mustStatus(t); status.Leader == full.name || status.Shortage == "" {
 		t.Errorf("the full member says: leader %s, shortage %q", status.Leader, status.Shortage)
+	}
+	if !strings.Contains(full.lastLines(500), "it leaves the lead to another") {
+		t.Error("the full member never led, or did not leave the lead by itself")
 	}
 	full.stop(t)
 	full.limitStore(t, c, 0)

@@ -63,8 +63,9 @@ func (l *life) left(name string) int64 {
 	return r.spare - (l.room.proposed - r.proposed)
 }
 
-// short reports that this member's store lives on its reserve.
-func (l *life) short() bool { return l.room.spare < 0 }
+// short reports that this member's store has hardly more than its reserve: so
+// little that publishes which were refused once are still refused.
+func (l *life) short() bool { return l.room.reserve > 0 && l.room.spare <= l.room.reserve/4 }
 
 // lookAtRoom measures the disk, tells the others, and the door.
 func (l *life) lookAtRoom() {
@@ -125,7 +126,8 @@ func (l *life) admit() {
 		spare = 0
 	}
 	l.door.Admit(spare)
-	if l.short() && quorum > r.reserve {
+	// While there is still something left, so that nothing has to be refused.
+	if r.spare < r.reserve/2 && quorum > r.reserve {
 		l.relieve()
 	}
 }
@@ -167,7 +169,7 @@ func (l *life) relieve() {
 		return
 	}
 	r.relieved = l.now
-	l.logger.Warn("this member has no room and a majority has: it leaves the lead to another", "spare", r.spare)
+	l.logger.Warn("this member has hardly any room and a majority has: it leaves the lead to another", "spare", r.spare)
 	l.handover.stays = l.beginHandover(func(name string) bool { return l.left(name) > r.reserve })
 }
 
@@ -223,9 +225,9 @@ func (m *Member) Shortage() (text string, room int64) {
 	case r.refusing:
 		return r.why, room
 	case m.life.short() && leads:
-		return "this member's store has no room beyond its reserve: make room on its disk", room
+		return "this member's store has hardly any room beyond its reserve: make room on its disk", room
 	case m.life.short():
-		return "this member's store has no room beyond its reserve: while a majority has, new messages are still taken, until this member cannot follow any more; make room on its disk", room
+		return "this member's store has hardly any room beyond its reserve: while a majority has, new messages are still taken, until this member cannot follow any more; make room on its disk", room
 	}
 	return "", room
 }
