@@ -84,6 +84,7 @@
 //	fault put into the source                               seen by
 //	a leader serves reads without proof that it leads       check_linear.go
 //	any member serves reads from what it has applied        check_linear.go
+//	a leader lets go of what linked followers still need    check_copies.go
 //
 // # What it leaves out
 //
