@@ -162,8 +162,25 @@ func (c *client) fetch(consumer jetstream.Consumer, count int) []jetstream.Msg {
 // fetchNothing expects that the consumer has no message to give now.
 func (c *client) fetchNothing(consumer jetstream.Consumer) {
 	c.t.Helper()
-	batch, err := consumer.FetchNoWait(10)
-	c.drain(batch, err, 0)
+	c.fetchNow(consumer, 10, 0)
+}
+
+// fetchNow asks for so many messages and expects that there are count now. It
+// returns when the server hears that nobody waits any more: nats.go tells its
+// caller that a batch is over before it ends the subscription, and a message
+// that becomes ready in between goes to nobody.
+func (c *client) fetchNow(consumer jetstream.Consumer, ask, count int) []jetstream.Msg {
+	c.t.Helper()
+	before := c.nc.NumSubscriptions()
+	batch, err := consumer.FetchNoWait(ask)
+	messages := c.drain(batch, err, count)
+	eventually(c.t, callLimit, "the subscription of a batch does not end", func() error {
+		if now := c.nc.NumSubscriptions(); now > before {
+			return fmt.Errorf("%d subscriptions, %d before", now, before)
+		}
+		return nil
+	})
+	return messages
 }
 
 // drain reads a batch to its end and expects count messages.
