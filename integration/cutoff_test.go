@@ -194,6 +194,11 @@ func TestTwoWipedOneCutOff(t *testing.T) {
 	}
 	loss := fmt.Sprintf("acknowledged writes that only %s and %s held are lost", pair[0], pair[1])
 	t.Logf("%s says: %s", cutOff.name, cutOff.says(t, time.Second, "level=WARN", fmt.Sprintf("epoch %d founded from %s at index", after.Epoch, cutOff.name), loss))
+	for _, n := range c.nodes {
+		if told := n.mustStatus(t).Foundings; len(told) != 2 || !strings.Contains(told[1], loss) {
+			t.Errorf("%s tells of these foundings: %q; want the loss", n.name, told)
+		}
+	}
 	c.wantCalm(t)
 	orders = &old
 	orders.verify(t, c.nodes...)
@@ -284,7 +289,7 @@ func TestNewerStreamsWithoutTheOneCutOff(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("%s says: %s", founder.name, founder.says(t, time.Second, "founded from "+founder.name, "without="+cutOff.name))
+	t.Logf("%s says: %s", founder.name, founder.says(t, time.Second, "level=WARN", "founded from "+founder.name, "nothing is kept", cutOff.name+" did not take part"))
 	orders.create(t, leader, "new", 3)
 
 	s.step(5, "%s is reached again", cutOff.name)
@@ -336,6 +341,11 @@ func TestNewerStreamsWithoutTheOneCutOff(t *testing.T) {
 	c.waitFormed(t)
 	if now := len(cutOff.storeFiles(t, true)); now != kept+1 {
 		t.Errorf("%d stores are set aside, %d were before: where is the discarded one?", now, kept)
+	}
+	for _, n := range c.nodes {
+		if told := n.mustStatus(t).Foundings; len(told) != 1 || !strings.Contains(told[0], cutOff.name+" did not take part") {
+			t.Errorf("%s tells of these foundings: %q; want to hear who was not there", n.name, told)
+		}
 	}
 	orders.publish(t, cutOff, "together")
 	orders.verify(t, c.nodes...)

@@ -104,8 +104,9 @@ type status struct {
 			Total int64 `json:"total"`
 		} `json:"joining"`
 	} `json:"members"`
-	Alarms   []string `json:"alarms"`
-	Shortage string   `json:"shortage"`
+	Alarms    []string `json:"alarms"`
+	Foundings []string `json:"foundings"`
+	Shortage  string   `json:"shortage"`
 }
 
 // status asks Holdfast's monitor.

@@ -17,7 +17,7 @@ const maxTextBytes = 1024
 
 // minFoundingBytes is the least that an encoded founding takes, and so bounds
 // how many of them a message of a given length can hold.
-const minFoundingBytes = 8 + 8 + 8 + 1 + 8
+const minFoundingBytes = 8 + protocol.MinFoundingBytes
 
 // minStatusBytes is the same for an encoded status: voter, lineage, four numbers,
 // no voters, promise, replaced lineage, counter and boot.
@@ -154,7 +154,7 @@ func readClaim(r *protocol.Reader, m *Message) {
 		return
 	}
 	for range count {
-		f := protocol.Founding{Index: r.Uint64(), Attempt: readAttempt(r), Voter: r.Voter()}
+		f := r.Founding(r.Uint64())
 		if r.Failed() {
 			return
 		}

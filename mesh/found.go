@@ -317,67 +317,14 @@ func (c *Core) install() {
 	}
 	founding := protocol.Founding{
 		Attempt: a.Attempt, Index: c.local.LastIndex + 1, Voter: protocol.Voter{Name: c.options.Self, Store: store},
+		Loss: a.loss(),
 	}
 	c.effects.Install = &Install{Founding: founding, Term: c.local.Term + 1}
 	c.finished, c.attempt = true, nil
 	level := Info
-	if len(a.losses()) > 0 {
+	if founding.Loss != (protocol.Loss{}) {
 		level = Warning
 	}
-	c.event(level, a.account(c.options.Self), "epoch", a.Epoch, "attempt", a.ID, "from_lineage", a.own.Lineage,
+	c.event(level, Account(founding), "epoch", a.Epoch, "attempt", a.ID, "from_lineage", a.own.Lineage,
 		"index", founding.Index, "store", store, "replaces", a.own.Store, "without", strings.Join(a.without, ","))
-}
-
-// losses lists the members whose stores may have held acknowledged entries that
-// the founder's log lacks; none when that cannot be.
-func (a *attempt) losses() []string {
-	var gone []string
-	for _, v := range a.own.Configuration.Voters {
-		here := v == a.own.Voter() || slices.ContainsFunc(a.asked, func(s asked) bool { return s.pin.Voter() == v && s.pin.Lineage == a.own.Lineage })
-		if !here {
-			gone = append(gone, v.Name)
-		}
-	}
-	if !mayLose(a.own.Configuration, len(gone)) {
-		return nil
-	}
-	return gone
-}
-
-// mayLose reports whether acknowledged entries may be lost with so many voters
-// of the configuration that ends the best survivor's log. More than half of them
-// share a store with every majority of this configuration, and of any that
-// differs by one voter; so one of them knows of a later one if it was committed,
-// and the best log does. Half of them do not: of two voters, one may have added a
-// third and gone on with that.
-func mayLose(c protocol.Configuration, gone int) bool { return gone > 0 && 2*gone >= len(c.Voters) }
-
-// account says exactly what the founding keeps and what it loses.
-func (a *attempt) account(self string) string {
-	begun := fmt.Sprintf("epoch %d founded from %s at index %d; ", a.Epoch, self, a.own.LastIndex+1)
-	replaced := a.replaced()
-	switch losses := a.losses(); {
-	case len(losses) > 0:
-		return begun + fmt.Sprintf("acknowledged writes that only %s held are lost", list(losses))
-	case !a.own.Blank():
-		return begun + "no acknowledged write is lost"
-	case len(replaced) > 0:
-		return begun + fmt.Sprintf("nothing is kept: the stores of %s were set aside; all that was acknowledged before is lost from the cluster and can be read there", list(replaced))
-	}
-	return begun + "every store was blank"
-}
-
-// replaced lists the members whose blank store took the place of a damaged one.
-func (a *attempt) replaced() []string {
-	var names []string
-	if !a.own.Replaced.Blank() {
-		names = append(names, a.own.Member)
-	}
-	for _, s := range a.asked {
-		if !s.pin.Replaced.Blank() {
-			names = append(names, s.pin.Member)
-		}
-	}
-	slices.Sort(names)
-	return names
 }

@@ -111,6 +111,7 @@ func (n *Node) metrics() *metrics.Set {
 	gauge("holdfast_scrub_rounds", func(s *Status) float64 { return float64(s.ScrubRounds) })
 	gauge("holdfast_no_room", func(s *Status) float64 { return is(s.Shortage != "") })
 	gauge("holdfast_streams", func(s *Status) float64 { return float64(s.Streams) })
+	gauge("holdfast_lossy_foundings", func(s *Status) float64 { return float64(s.LossyFoundings) })
 	gauge("holdfast_alarms", func(s *Status) float64 { return float64(len(s.Alarms)) })
 	gauge("holdfast_quarantined_stores", func(s *Status) float64 { return float64(s.QuarantinedStores) })
 	gauge("holdfast_quarantined_bytes", func(s *Status) float64 { return float64(s.quarantinedBytes()) })

@@ -51,6 +51,8 @@ type Node struct {
 	// snapshot is what the monitor shows; written by the loop.
 	snapshot atomic.Pointer[Status]
 
+	history history // owned by the loop, as all that status reads
+
 	environment *environment
 	member      *member.Member // owned by the loop
 	fenced      uint64         // the highest fence that the bus has answered

@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"holdfast/mesh"
+	"holdfast/protocol"
 )
 
 // Status is what `holdfast status` and the monitor's /status show. Numbers of
@@ -30,6 +31,11 @@ type Status struct {
 	Members []MemberStatus `json:"members"`
 	// Alarms need a person; each says which command on which node helps.
 	Alarms []string `json:"alarms"`
+	// Foundings says what each founding of the lineage kept and what was lost, the
+	// newest last, at most shownFoundings of them.
+	Foundings []string `json:"foundings"`
+	// LossyFoundings is how many of all foundings may have lost something.
+	LossyFoundings int `json:"lossy_foundings"`
 	// StoreBytes is the size of the store's file.
 	StoreBytes int64 `json:"store_bytes"`
 	// RoomBytes is about how many bytes the store can still take, what is kept in
@@ -109,6 +115,7 @@ func (n *Node) status() *Status {
 	}
 	s.Shortage, s.RoomBytes = m.Shortage()
 	s.ScrubbedBytes, s.ScrubRounds = m.Scrubbed()
+	s.Foundings, s.LossyFoundings = n.history.tell(local.Foundings)
 	view := m.View()
 	s.Waiting = view.Waiting
 	s.Alarms = append(s.Alarms, view.Alarms...)
@@ -120,6 +127,34 @@ func (n *Node) status() *Status {
 			Bytes: q.Bytes, Time: q.Time, Reason: q.Reason})
 	}
 	return s
+}
+
+// shownFoundings bounds the foundings in a status.
+const shownFoundings = 10
+
+// history is what was told of the foundings of a log; it seldom changes.
+type history struct {
+	last     protocol.Founding
+	accounts []string
+	lossy    int
+}
+
+func (h *history) tell(foundings []protocol.Founding) (accounts []string, lossy int) {
+	if len(foundings) == 0 {
+		return []string{}, 0
+	}
+	if last := foundings[len(foundings)-1]; h.last != last {
+		*h = history{last: last}
+		for i, f := range foundings {
+			if f.Loss != (protocol.Loss{}) {
+				h.lossy++
+			}
+			if i >= len(foundings)-shownFoundings {
+				h.accounts = append(h.accounts, mesh.Account(f))
+			}
+		}
+	}
+	return h.accounts, h.lossy
 }
 
 func (s *Status) quarantinedBytes() (sum int64) {

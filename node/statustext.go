@@ -19,6 +19,9 @@ func (s *Status) String() string {
 	}
 	fmt.Fprintf(&b, "\nstore %s, lineage %s, epoch %d, term %d\nlog: last %d, committed %d, applied %d; %d streams, %s on disk\n",
 		s.Store, s.Lineage, s.Epoch, s.Term, s.Last, s.Commit, s.Applied, s.Streams, bytes(s.StoreBytes))
+	for _, founding := range s.Foundings {
+		fmt.Fprintf(&b, "history: %s\n", founding)
+	}
 	for _, alarm := range s.Alarms {
 		fmt.Fprintf(&b, "ALARM: %s\n", alarm)
 	}

@@ -9,6 +9,12 @@ import (
 // ErrMalformed is wrapped by every decoding error of this package.
 var ErrMalformed = errors.New("malformed")
 
+// MinFoundingBytes is the least that AppendFounding appends.
+const MinFoundingBytes = 8 + 8 + 1 + 8 + 3
+
+// maxLossBytes bounds each list of names of a Loss.
+const maxLossBytes = 16 << 10
+
 // MaxNameBytes bounds a member's name.
 const MaxNameBytes = 64
 
@@ -36,7 +42,13 @@ func AppendVoter(dst []byte, v Voter) []byte {
 func AppendFounding(dst []byte, f Founding) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, f.Attempt.Epoch)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.Attempt.ID))
-	return AppendVoter(dst, f.Voter)
+	dst = AppendVoter(dst, f.Voter)
+	for _, names := range [...]string{f.Loss.Held, f.Loss.SetAside, f.Loss.Absent} {
+		names = names[:min(len(names), maxLossBytes)]
+		dst = binary.AppendUvarint(dst, uint64(len(names)))
+		dst = append(dst, names...)
+	}
+	return dst
 }
 
 // AppendEpoch appends the data of a KindBump entry to dst.
@@ -54,7 +66,7 @@ func DecodeConfiguration(data []byte) (Configuration, error) {
 // DecodeFounding reads the data of a KindFound entry that stands at index.
 func DecodeFounding(data []byte, index uint64) (Founding, error) {
 	r := Reader{Rest: data}
-	f := Founding{Attempt: Attempt{Epoch: r.Uint64(), ID: AttemptID(r.Uint64())}, Index: index, Voter: r.Voter()}
+	f := r.Founding(index)
 	return f, r.Done("founding")
 }
 
@@ -155,6 +167,20 @@ func (r *Reader) Voter() Voter {
 	}
 	name := string(r.Bytes(size))
 	return Voter{Name: name, Store: StoreID(r.Uint64())}
+}
+
+// Founding takes what AppendFounding appended; index is that of the entry.
+func (r *Reader) Founding(index uint64) Founding {
+	f := Founding{Attempt: Attempt{Epoch: r.Uint64(), ID: AttemptID(r.Uint64())}, Index: index, Voter: r.Voter()}
+	for _, names := range [...]*string{&f.Loss.Held, &f.Loss.SetAside, &f.Loss.Absent} {
+		size := r.Uvarint()
+		if size > maxLossBytes {
+			r.Fail()
+			return Founding{}
+		}
+		*names = string(r.Bytes(size))
+	}
+	return f
 }
 
 // Configuration takes a configuration; its voters must be in order.

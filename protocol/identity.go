@@ -133,4 +133,16 @@ type Founding struct {
 	Attempt Attempt
 	Index   uint64 // log index of the FOUND entry
 	Voter   Voter  // the founder, as the new lineage knows it
+	Loss    Loss
+}
+
+// Loss is what a founding may have cost. It is for people; no rule looks at it.
+// Each field has names of members, joined by commas.
+type Loss struct {
+	// Held: acknowledged writes that only these held are not in the lineage.
+	Held string
+	// SetAside: nobody had a memory, and the stores of these were set aside.
+	SetAside string
+	// Absent were named absent by an operator and not asked.
+	Absent string
 }

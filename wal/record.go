@@ -182,19 +182,14 @@ func readCheckpointState(r *protocol.Reader, c *checkpointRecord) {
 }
 
 func readFoundings(r *protocol.Reader) (foundings []protocol.Founding) {
-	const smallestFounding = 8 + 8 + 8 + 1 + 8
+	const smallestFounding = 8 + protocol.MinFoundingBytes
 	count := r.Uvarint()
 	if count > uint64(len(r.Rest)/smallestFounding) {
 		r.Fail()
 		return nil
 	}
 	for range count {
-		var f protocol.Founding
-		f.Index = r.Uint64()
-		f.Attempt.Epoch = r.Uint64()
-		f.Attempt.ID = protocol.AttemptID(r.Uint64())
-		f.Voter = r.Voter()
-		foundings = append(foundings, f)
+		foundings = append(foundings, r.Founding(r.Uint64()))
 	}
 	return foundings
 }
