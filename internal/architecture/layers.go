@@ -21,6 +21,13 @@ const natsSchema = "github.com/nats-io/nats-server/v2/server"
 // handed, which changes nothing that they decide.
 const handedLogger = "log/slog"
 
+// backupFormat is the format of a stream's backup, which is nats-server's own:
+// an archive, compressed with S2.
+const (
+	backupFormat      = "github.com/nats-io/nats-server/v2/server/archive"
+	backupCompression = "github.com/klauspost/compress/s2"
+)
+
 // layers is the map of the house. A package that is not in it fails the test:
 // a new one needs a decision about where it stands.
 var layers = map[string]layer{
@@ -34,7 +41,8 @@ var layers = map[string]layer{
 	"node/machine":   {pure: true, imports: []string{"protocol"}, external: []string{natsSchema}},
 	"node/replica":   {pure: true, imports: []string{"protocol", "replication", "mesh"}},
 	"node/bus":       {},
-	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"}, external: []string{natsSchema, handedLogger}},
+	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"},
+		external: []string{natsSchema, handedLogger, backupFormat, backupCompression}},
 	"node/config":    {imports: []string{"protocol", "mesh/transport"}},
 	"node/explore":   {imports: []string{"protocol", "replication", "mesh", "node/replica"}},
 	"node/member": {pure: true, imports: []string{"protocol", "replication", "mesh", "wal",

@@ -164,6 +164,8 @@ func (d *Door) Flush() {
 		return
 	}
 	d.runFeeds()
+	d.continueRestores()
+	d.continueBackups()
 	d.startBarrier()
 	d.bus.Heard(d.hear)
 	d.deliverReady()

@@ -21,7 +21,7 @@ const (
 )
 
 // prefixes are those of the subjects that are JetStream's own.
-var prefixes = []string{apiPrefix, ackPrefix, flowPrefix}
+var prefixes = []string{apiPrefix, ackPrefix, flowPrefix, snapshotPrefix}
 
 // groupOf is the queue of the subscription to one of the prefixes.
 func groupOf(prefix string) string {
@@ -85,6 +85,7 @@ type Door struct {
 	reads      reads
 	direct     direct
 	feeds      feeds
+	transfers  transfers
 	streams    map[machine.Incarnation]*stream
 	lastStream *machine.Stream // the last argument of streamOf, and its result
 	last       *stream
@@ -179,6 +180,7 @@ func (d *Door) forget() {
 	d.listeners = make(map[listener][]*consumer)
 	d.held = nil
 	d.feeds = feeds{}
+	d.transfers = transfers{}
 }
 
 // Counters returns what the door did so far.
@@ -193,6 +195,7 @@ func (d *Door) Lead() {
 	case handingOver:
 		d.role = leading
 		d.startFeeds()
+		d.dropIntakes()
 		held := d.held
 		d.held = nil
 		for i := range held {
@@ -216,6 +219,7 @@ func (d *Door) Lead() {
 		}
 	}
 	d.startFeeds()
+	d.dropIntakes()
 	for _, prefix := range prefixes {
 		d.bus.Subscribe(prefix+">", groupOf(prefix))
 	}
@@ -229,6 +233,7 @@ func (d *Door) Handover() {
 		return
 	}
 	d.stopFeeds()
+	d.transfers = transfers{}
 	d.proposeAll()
 	d.startBarrier()
 	d.role = handingOver
@@ -341,6 +346,8 @@ func (d *Door) handleReserved(m *Message) bool {
 		d.handleRequest(m)
 	case bytes.HasPrefix(m.Subject, []byte(flowPrefix)):
 		d.handleFlowControl(m)
+	case bytes.HasPrefix(m.Subject, []byte(snapshotPrefix)):
+		d.handleSnapshot(m)
 	default:
 		return false
 	}

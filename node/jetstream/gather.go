@@ -37,7 +37,7 @@ func (g *gather) waits(open int, now int64) bool {
 // batches until the next Tick.
 func (d *Door) Wake() int64 {
 	b := &d.batches
-	if len(d.direct.batches) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
+	if (len(d.direct.batches) > 0 || d.transfers.ready()) && d.bus.Pending() <= d.options.MaxOutbound {
 		return d.node.Now()
 	}
 	if d.role != leading || len(b.flying) > 0 || b.builder.Slots() == 0 || b.gather.want == 0 {

@@ -78,7 +78,7 @@ func TestHandoverLosesNothing(t *testing.T) {
 	f.door.Yield()
 	f.send("orders.a", inbox, "", "late")
 	f.door.Flush()
-	if len(f.node.forward) != 2 || len(f.bus.yielded) != 4 {
+	if len(f.node.forward) != 2 || len(f.bus.yielded) != 5 {
 		t.Errorf("forwarded %q, yielded %v", f.node.forward, f.bus.yielded)
 	}
 	f.door.Lead()

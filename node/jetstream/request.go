@@ -46,6 +46,8 @@ var endpoints = map[string]*endpoint{
 	"STREAM.DELETE":            {args: 1, serve: (*Door).streamDelete},
 	"STREAM.PURGE":             {args: 1, serve: (*Door).streamPurge},
 	"STREAM.INFO":              {args: 1, read: true, serve: (*Door).streamInfo},
+	"STREAM.SNAPSHOT":          {args: 1, read: true, serve: (*Door).streamSnapshot},
+	"STREAM.RESTORE":           {args: 1, read: true, serve: (*Door).streamRestore},
 	"STREAM.LIST":              {read: true, serve: (*Door).streamList},
 	"STREAM.NAMES":             {read: true, serve: (*Door).streamNames},
 	"STREAM.MSG.GET":           {args: 1, read: true, private: true, serve: (*Door).messageGet},
