@@ -38,13 +38,13 @@ var layers = map[string]layer{
 
 	"mesh/transport": {imports: []string{"protocol"}},
 
-	"node/machine":   {pure: true, imports: []string{"protocol"}, external: []string{natsSchema}},
-	"node/replica":   {pure: true, imports: []string{"protocol", "replication", "mesh"}},
-	"node/bus":       {},
+	"node/machine": {pure: true, imports: []string{"protocol"}, external: []string{natsSchema}},
+	"node/replica": {pure: true, imports: []string{"protocol", "replication", "mesh"}},
+	"node/bus":     {},
 	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"},
 		external: []string{natsSchema, handedLogger, backupFormat, backupCompression}},
-	"node/config":    {imports: []string{"protocol", "mesh/transport"}},
-	"node/explore":   {imports: []string{"protocol", "replication", "mesh", "node/replica"}},
+	"node/config":  {imports: []string{"protocol", "mesh/transport"}},
+	"node/explore": {imports: []string{"protocol", "replication", "mesh", "node/replica"}},
 	"node/member": {pure: true, imports: []string{"protocol", "replication", "mesh", "wal",
 		"node/machine", "node/replica", "node/jetstream"}, external: []string{natsSchema, handedLogger}},
 	// Real stores in a temporary folder, everything else virtual.
