@@ -120,7 +120,9 @@ func (d *Door) endRemote(f *feed) {
 	for _, subject := range []string{r.inbox, r.deliver} {
 		if subject != "" && d.feeds.inboxes[subject] == f {
 			delete(d.feeds.inboxes, subject)
-			if !r.local {
+			if r.local {
+				d.relisten(subject)
+			} else {
 				d.bus.Unsubscribe(subject, "")
 			}
 		}
@@ -134,7 +136,9 @@ func (d *Door) receiveOn(f *feed, subject string) {
 		d.feeds.inboxes = make(map[string]*feed)
 	}
 	d.feeds.inboxes[subject] = f
-	if !f.remote.local {
+	if f.remote.local {
+		d.relisten(subject)
+	} else {
 		d.bus.Subscribe(subject, "")
 	}
 }

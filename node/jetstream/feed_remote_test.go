@@ -335,3 +335,24 @@ func TestSourcesOfAWorkQueue(t *testing.T) {
 		t.Errorf("consumers %q", names)
 	}
 }
+
+// A source may take a push consumer that somebody made for it: the stream listens
+// where nobody else does, whichever of the two comes first.
+func TestSourcesThroughAConsumerHere(t *testing.T) {
+	for _, consumerFirst := range []bool{true, false} {
+		f := newFixture(t)
+		f.bus.deaf["for.me"] = true
+		f.createStream(server.StreamConfig{Name: "O", Subjects: []string{"o.>"}})
+		if consumerFirst {
+			f.createConsumer("O", server.ConsumerConfig{Durable: "mine", DeliverSubject: "for.me", AckPolicy: server.AckFlowControl})
+		}
+		f.createStream(sourced(&server.StreamSource{Name: "O", Consumer: &server.StreamConsumerSource{Name: "mine", DeliverSubject: "for.me"}}))
+		f.run()
+		if !consumerFirst {
+			f.createConsumer("O", server.ConsumerConfig{Durable: "mine", DeliverSubject: "for.me", AckPolicy: server.AckFlowControl})
+		}
+		f.publish("o.a", "1")
+		f.wait(15 * time.Second)
+		f.wantStored("S", "1:o.a=1")
+	}
+}

@@ -32,10 +32,20 @@ func (l *loopback) Deliver(to, reply, header, payload []byte) {
 
 // Interest knows of the door's own feeds besides.
 func (l *loopback) Interest(subject string) bool {
-	if f := l.door.feeds.inboxes[subject]; f != nil && f.remote.local {
-		return true
-	}
-	return l.Bus.Interest(subject)
+	return l.door.feeds.listen(subject) || l.Bus.Interest(subject)
+}
+
+// Watch knows of them as well; relisten is told when they come and go.
+func (l *loopback) Watch(subject, queue string) bool {
+	listens := l.Bus.Watch(subject, queue)
+	return listens || queue == "" && l.door.feeds.listen(subject)
+}
+
+// listen reports whether a feed of this door listens to deliveries on a subject
+// that do not leave the door.
+func (fs *feeds) listen(subject string) bool {
+	f := fs.inboxes[subject]
+	return f != nil && f.remote.local
 }
 
 // loop keeps a message for a feed of this door, if it is for one.

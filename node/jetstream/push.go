@@ -75,6 +75,7 @@ func (d *Door) unlistenAll() {
 // heard follows the listeners of push consumers as they come and go.
 func (d *Door) heard(subject, queue string, listens bool) {
 	now := d.node.Now()
+	listens = listens || queue == "" && d.feeds.listen(subject)
 	for _, c := range d.listeners[listener{subject, queue}] {
 		p := c.push
 		p.active, c.lastActive = listens, now
@@ -85,6 +86,14 @@ func (d *Door) heard(subject, queue string, listens bool) {
 			d.wakeAt(c, now+threshold)
 		}
 		d.schedule(c)
+	}
+}
+
+// relisten looks again whether somebody listens to a subject, because a feed of
+// this door came or went.
+func (d *Door) relisten(subject string) {
+	if len(d.listeners[listener{subject: subject}]) > 0 {
+		d.heard(subject, "", d.bus.Watch(subject, ""))
 	}
 }
 
