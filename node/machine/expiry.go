@@ -24,7 +24,7 @@ const (
 // expiryQueue orders the streams by when time next changes something in them.
 // Every stream has at most one current place per kind, Stream.expiryDue; a
 // place with another due is stale. A due may be too early, never too late.
-type expiryQueue []expiryPlace
+type expiryQueue = dueQueue[expiryPlace]
 
 type expiryPlace struct {
 	due    int64
@@ -32,7 +32,7 @@ type expiryPlace struct {
 	stream *Stream
 }
 
-func (a *expiryPlace) before(b *expiryPlace) bool {
+func (a expiryPlace) before(b expiryPlace) bool {
 	if a.due != b.due {
 		return a.due < b.due
 	}
@@ -44,41 +44,6 @@ func (a *expiryPlace) before(b *expiryPlace) bool {
 
 func (a *expiryPlace) current() bool {
 	return !a.stream.deleted && a.stream.expiryDue[a.kind] == a.due
-}
-
-func (q *expiryQueue) push(p expiryPlace) {
-	h := append(*q, p)
-	for i := len(h) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if !h[i].before(&h[parent]) {
-			break
-		}
-		h[i], h[parent] = h[parent], h[i]
-		i = parent
-	}
-	*q = h
-}
-
-func (q *expiryQueue) pop() {
-	h := *q
-	last := len(h) - 1
-	h[0], h[last] = h[last], expiryPlace{}
-	h = h[:last]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child >= len(h) {
-			break
-		}
-		if child+1 < len(h) && h[child+1].before(&h[child]) {
-			child++
-		}
-		if !h[child].before(&h[i]) {
-			break
-		}
-		h[i], h[child] = h[child], h[i]
-		i = child
-	}
-	*q = h
 }
 
 // NextExpiry is the stamp from which on an entry, if only a tick, ages out

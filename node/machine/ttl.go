@@ -120,50 +120,15 @@ func (b *block) earliestEnd() int64 {
 // ttlQueue orders the blocks of a stream by when the first of their messages
 // ends. A place is current while its due is the block's; as messages go, it may
 // be too early, never too late.
-type ttlQueue []ttlPlace
+type ttlQueue = dueQueue[ttlPlace]
 
 type ttlPlace struct {
 	due   int64
 	block *block
 }
 
-func (a *ttlPlace) before(b *ttlPlace) bool {
+func (a ttlPlace) before(b ttlPlace) bool {
 	return a.due < b.due || a.due == b.due && a.block.first < b.block.first
-}
-
-func (q *ttlQueue) push(p ttlPlace) {
-	h := append(*q, p)
-	for i := len(h) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if !h[i].before(&h[parent]) {
-			break
-		}
-		h[i], h[parent] = h[parent], h[i]
-		i = parent
-	}
-	*q = h
-}
-
-func (q *ttlQueue) pop() {
-	h := *q
-	last := len(h) - 1
-	h[0], h[last] = h[last], ttlPlace{}
-	h = h[:last]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child >= len(h) {
-			break
-		}
-		if child+1 < len(h) && h[child+1].before(&h[child]) {
-			child++
-		}
-		if !h[child].before(&h[i]) {
-			break
-		}
-		h[i], h[child] = h[child], h[i]
-		i = child
-	}
-	*q = h
 }
 
 // noteTTL takes a message with a time to live into account that was just added
