@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/internal/servers"
 )
 
 func TestParseChoosesTargetsAndLoads(t *testing.T) {
@@ -25,7 +27,7 @@ func TestParseChoosesTargetsAndLoads(t *testing.T) {
 		}
 		var names []string
 		for _, target := range o.targets {
-			names = append(names, target.name)
+			names = append(names, target.Name)
 		}
 		if got := strings.Join(names, " "); got != c.targets {
 			t.Errorf("%q: targets %s", c.args, got)
@@ -56,15 +58,15 @@ func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 }
 
 func TestTableShowsMediansAndRatios(t *testing.T) {
-	r := newResults(targets)
-	for i, target := range targets {
+	r := newResults(servers.Targets)
+	for i, target := range servers.Targets {
 		for _, v := range []float64{3000, 1000, 2000} {
 			r.add(target, async128Figure, v/float64(i+1))
 		}
 		r.add(target, failoverFigure, float64(i))
 		r.add(target, failoverFigure, float64(i)+0.5)
 	}
-	r.add(targets[0], fetchFigure, 10)
+	r.add(servers.Targets[0], fetchFigure, 10)
 	want := "| | Holdfast | JetStream, `sync_interval: always` | JetStream, default sync | × always | × default |\n" +
 		"| --- | ---: | ---: | ---: | ---: | ---: |\n" +
 		"| publish async, 128 B | 2000/s | 1000/s | 667/s | 2.00× | 3.00× |\n" +
@@ -78,7 +80,7 @@ func TestTableShowsMediansAndRatios(t *testing.T) {
 // Whatever a turn does, its processes and files are gone afterwards.
 func TestNothingOfAClusterIsLeft(t *testing.T) {
 	dir := t.TempDir()
-	stubborn := &target{name: "stubborn", configure: func(*cluster, *node) ([]string, error) {
+	stubborn := &servers.Target{Name: "stubborn", Configure: func(*servers.Cluster, *servers.Member) ([]string, error) {
 		return []string{"-c", "trap '' TERM; exec sleep 600"}, nil
 	}}
 	var processes []*node
@@ -99,8 +101,10 @@ func TestNothingOfAClusterIsLeft(t *testing.T) {
 	if err := c.dead(); err == nil || !strings.Contains(err.Error(), "n1 ended: signal: killed") {
 		t.Fatalf("got %v", err)
 	}
-	c.kill()
-	if slices.ContainsFunc(processes, (*node).running) {
+	for _, n := range c.nodes {
+		n.kill()
+	}
+	if slices.ContainsFunc(processes, func(n *node) bool { return n.process.Running() }) {
 		t.Fatal("a process still runs")
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "stubborn-*")); err != nil || len(left) != 1 {

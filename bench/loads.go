@@ -237,8 +237,8 @@ func (t *turn) silence(ctx context.Context, js jetstream.JetStream, leader *node
 		case <-warm:
 			if acknowledged++; acknowledged == 50 {
 				at = time.Since(began)
+				leader.told = true
 				leader.kill()
-				leader.command = nil // was asked to end
 				killed.Store(int64(at))
 			}
 		case first := <-acks:

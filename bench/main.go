@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"holdfast/internal/servers"
 )
 
 // options are the command line.
@@ -18,7 +20,7 @@ type options struct {
 	load    time.Duration // how long each load takes
 	rounds  int
 	dir     string
-	targets []*target
+	targets []*servers.Target
 	loads   []string
 }
 
@@ -43,7 +45,7 @@ func parse(args []string) (*options, error) {
 	o := &options{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	seconds := flags.Float64("seconds", 5, "how long each load takes")
-	only := flags.String("only", "", "comma-separated names of targets ("+strings.Join(targetNames(), ", ")+
+	only := flags.String("only", "", "comma-separated names of targets ("+strings.Join(servers.Names(), ", ")+
 		") and of loads ("+strings.Join(loadNames, ", ")+"); what is not named is left out")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each target takes its turn")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "a folder on the disk to measure, for stores and binaries")
@@ -57,14 +59,14 @@ func parse(args []string) (*options, error) {
 	for _, name := range strings.FieldsFunc(*only, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if slices.Contains(loadNames, name) {
 			o.loads = append(o.loads, name)
-		} else if t := targetOf(name); t != nil {
+		} else if t := servers.Named(name); t != nil {
 			o.targets = append(o.targets, t)
 		} else {
 			return nil, fmt.Errorf("-only: no target or load %q", name)
 		}
 	}
 	if len(o.targets) == 0 {
-		o.targets = targets
+		o.targets = servers.Targets
 	}
 	if len(o.loads) == 0 {
 		o.loads = loadNames
@@ -80,23 +82,23 @@ func run(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	programs, err := build(ctx, dir, o.targets)
+	programs, err := servers.BuildAll(ctx, dir, o.targets)
 	if err != nil {
 		return err
 	}
 	results := newResults(o.targets)
 	for round := range o.rounds {
 		for _, t := range o.targets {
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, o.rounds, t.title)
-			turn := &turn{options: o, target: t, program: programs[t.source], dir: dir, results: results}
+			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, o.rounds, t.Title)
+			turn := &turn{options: o, target: t, program: programs[t.Source], dir: dir, results: results}
 			if err := turn.run(ctx); err != nil {
-				return fmt.Errorf("%s, round %d: %w", t.name, round+1, err)
+				return fmt.Errorf("%s, round %d: %w", t.Name, round+1, err)
 			}
 		}
 	}
 	fmt.Print(results.table())
 	if first := o.targets[0]; len(o.targets) > 1 {
-		fmt.Printf("\n× says how many times better %s is: above 1 better, below 1 worse.\n", first.title)
+		fmt.Printf("\n× says how many times better %s is: above 1 better, below 1 worse.\n", first.Title)
 	}
 	fmt.Printf("\nMedians of %d rounds, %v for each load. %s.\n", o.rounds, o.load, machine(o.dir))
 	return nil

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/internal/servers"
 )
 
 // figure is one line of the table.
@@ -42,19 +44,19 @@ var (
 
 // results are the figures of all turns.
 type results struct {
-	targets []*target
-	values  map[*target]map[*figure][]float64
+	targets []*servers.Target
+	values  map[*servers.Target]map[*figure][]float64
 }
 
-func newResults(targets []*target) *results {
-	r := &results{targets: targets, values: map[*target]map[*figure][]float64{}}
+func newResults(targets []*servers.Target) *results {
+	r := &results{targets: targets, values: map[*servers.Target]map[*figure][]float64{}}
 	for _, t := range targets {
 		r.values[t] = map[*figure][]float64{}
 	}
 	return r
 }
 
-func (r *results) add(t *target, f *figure, value float64) {
+func (r *results) add(t *servers.Target, f *figure, value float64) {
 	r.values[t][f] = append(r.values[t][f], value)
 }
 
@@ -65,14 +67,14 @@ func (r *results) table() string {
 	var b strings.Builder
 	b.WriteString("| |")
 	for _, t := range r.targets {
-		fmt.Fprintf(&b, " %s |", t.title)
+		fmt.Fprintf(&b, " %s |", t.Title)
 	}
 	for _, t := range r.targets[1:] {
-		fmt.Fprintf(&b, " × %s |", t.name)
+		fmt.Fprintf(&b, " × %s |", t.Name)
 	}
 	b.WriteString("\n| --- |" + strings.Repeat(" ---: |", 2*len(r.targets)-1) + "\n")
 	for _, f := range figures {
-		if !slices.ContainsFunc(r.targets, func(t *target) bool { return len(r.values[t][f]) > 0 }) {
+		if !slices.ContainsFunc(r.targets, func(t *servers.Target) bool { return len(r.values[t][f]) > 0 }) {
 			continue
 		}
 		fmt.Fprintf(&b, "| %s |", f.title)

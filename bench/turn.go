@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"holdfast/internal/servers"
 )
 
 // loadNames are the loads in the order in which they run.
@@ -28,7 +30,7 @@ const (
 // turn is one target's turn: a fresh cluster, all loads, and its end.
 type turn struct {
 	*options
-	target  *target
+	target  *servers.Target
 	program string
 	dir     string
 	results *results
@@ -53,7 +55,7 @@ func (t *turn) run(ctx context.Context) (err error) {
 	t.cluster = cluster
 	defer func() {
 		cluster.stop()
-		err = errors.Join(err, os.RemoveAll(cluster.folder))
+		err = errors.Join(err, os.RemoveAll(cluster.Folder))
 	}()
 	began := time.Now()
 	for i, n := range cluster.nodes {
@@ -116,7 +118,7 @@ func (t *turn) firstStream(ctx context.Context, began time.Time) error {
 
 // with connects to a node for the time of do.
 func (t *turn) with(n *node, do func(jetstream.JetStream) error) error {
-	nc, err := nats.Connect(n.url(), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(0))
+	nc, err := nats.Connect(n.URL(), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(0))
 	if err != nil {
 		return err
 	}

@@ -57,11 +57,12 @@ var layers = map[string]layer{
 	"node/offline": {imports: []string{"node/machine", "protocol", "wal"}},
 	"":             {imports: []string{"node", "node/config", "node/demo", "node/offline"}}, // main
 
-	"bench":                 {}, // starts the binaries, as a user would
+	"bench":                 {imports: []string{"internal/servers"}}, // starts the binaries, as a user would
 	"examples/steady":       {},
 	"integration":           {},
 	"systemd":               {},
 	"internal/architecture": {},
+	"internal/servers":      {},
 	"internal/differential": {}, // tests only, which start whole nodes
 }
 

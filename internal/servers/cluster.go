@@ -1,0 +1,67 @@
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"strconv"
+)
+
+// A member listens on these ports, counted from its first.
+const (
+	ClientPort = iota
+	RoutePort
+	MeshPort
+	MonitorPort
+	portCount
+)
+
+// Cluster is who the members are and what they share.
+type Cluster struct {
+	Name   string
+	Folder string // for what the members share
+	Secret string
+	// WhenMajorityLost is Holdfast's setting of that name; "": its default.
+	WhenMajorityLost string
+	Members          []*Member
+}
+
+// Member is one server of a cluster.
+type Member struct {
+	Name   string
+	Folder string // for its configuration and its log
+	Store  string // the folder of what has to survive
+	Host   string
+	Port   int // the first of its ports
+}
+
+// Address is HOST:PORT of one of the member's ports.
+func (m *Member) Address(port int) string { return net.JoinHostPort(m.Host, strconv.Itoa(m.Port+port)) }
+
+// URL is where clients connect.
+func (m *Member) URL() string { return "nats://" + m.Address(ClientPort) }
+
+// Log is the file that the member's output goes to.
+func (m *Member) Log() string { return filepath.Join(m.Folder, "log") }
+
+// ChooseLoopback draws a loopback address (all of 127.0.0.0/8 is) and ports below
+// those of outgoing connections, until nobody listens there.
+func (m *Member) ChooseLoopback() error {
+	for range 100 {
+		m.Host = fmt.Sprintf("127.%d.%d.%d", 16+rand.IntN(200), rand.IntN(256), 1+rand.IntN(254))
+		m.Port = 10_000 + rand.IntN(20_000)
+		free := true
+		for port := range portCount {
+			listener, err := net.Listen("tcp", m.Address(port))
+			if free = free && err == nil; err == nil {
+				_ = listener.Close()
+			}
+		}
+		if free {
+			return nil
+		}
+	}
+	return errors.New("no free loopback ports after 100 tries")
+}
