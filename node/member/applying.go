@@ -35,7 +35,7 @@ func (l *life) apply(entries []protocol.Entry) {
 			l.tell(entry)
 		}
 		l.appliedTerm = entry.Term
-		l.checkpoints.applied(len(entry.Data))
+		l.counted(len(entry.Data))
 	}
 	if n := len(entries); n > 0 {
 		l.replica.Applied(entries[n-1].Index)

@@ -1,10 +1,6 @@
 package member
 
-import (
-	"math"
-
-	"holdfast/protocol"
-)
+import "holdfast/protocol"
 
 // checkpoints tells when the next checkpoint is due. While a copy of the store
 // is on its way to another member there is none: the copy reads the checkpoint
@@ -20,46 +16,16 @@ type checkpoints struct {
 	writeID  uint64
 	// waiting are called once no checkpoint is being written.
 	waiting []func()
-	// kept is up to where members have the log to whom a copy was sent and who are
-	// opening it. What follows is kept for them until they are linked again.
-	kept map[string]kept
-}
-
-// kept ends by itself, in case the member does not come back.
-type kept struct{ index, until uint64 }
-
-// openPatience is how long a member may take to open a copy, in ticks: for each
-// GiB, that takes about 0.7 s of processor time.
-const openPatience = 3000 // 60 s
-
-func (c *checkpoints) keepFor(member string, k kept) {
-	if c.kept == nil {
-		c.kept = make(map[string]kept)
-	}
-	c.kept[member] = k
-}
-
-// keeps is up to where entries may go for the sake of those who open a copy.
-func (c *checkpoints) keeps(now uint64, giveUp func(name string) bool) uint64 {
-	horizon := uint64(math.MaxUint64)
-	for member, k := range c.kept { // the order does not show
-		switch {
-		case now > k.until:
-			delete(c.kept, member)
-		case !giveUp(member):
-			horizon = min(horizon, k.index)
-		}
-	}
-	return horizon
 }
 
 func (c *checkpoints) reset(index uint64) {
 	*c = checkpoints{index: index, previous: index}
 }
 
-func (c *checkpoints) applied(bytes int) {
-	c.bytes += bytes
-	c.entries++
+func (l *life) counted(bytes int) {
+	l.checkpoints.bytes += bytes
+	l.checkpoints.entries++
+	l.holds.bytes += int64(bytes)
 }
 
 func (l *life) checkpointDue() bool {

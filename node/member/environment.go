@@ -69,6 +69,9 @@ type Options struct {
 	// Zero: 16 MiB, a minute.
 	CheckpointBytes    int
 	CheckpointInterval time.Duration
+	// HoldBytes is how much log is kept for a member that is not heard of, so that
+	// a restart costs it no copy. Zero: 16 times CheckpointBytes.
+	HoldBytes int64
 	// CopyChunkBytes is the size of the pieces in which a store is copied to
 	// another member. Zero: 512 KiB.
 	CopyChunkBytes int
@@ -79,6 +82,9 @@ type Options struct {
 	// ScrubBytesPerSecond is how fast the store is read in the background to find
 	// damage. Zero: it is not.
 	ScrubBytesPerSecond int
+	// FeedBytes bounds the durable entries that the replication core keeps in memory
+	// for followers. Zero: 16 MiB.
+	FeedBytes int
 	// TailBytes bounds the entries that are kept in memory after they were
 	// applied. Zero: 32 MiB.
 	TailBytes int
@@ -90,6 +96,9 @@ func (o *Options) complete() {
 	}
 	if o.CheckpointInterval == 0 {
 		o.CheckpointInterval = time.Minute
+	}
+	if o.HoldBytes == 0 {
+		o.HoldBytes = 16 * int64(o.CheckpointBytes)
 	}
 	if o.CopyChunkBytes == 0 {
 		o.CopyChunkBytes = 512 << 10

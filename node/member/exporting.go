@@ -19,7 +19,7 @@ type exporter struct {
 	to      string
 	session uint64
 	export  *wal.Export
-	end     uint64 // index of the last entry of the copy
+	end     uint64 // last index of the copy
 	started uint64 // tick
 	news    uint64 // tick of the last acknowledgement, or of the beginning
 
@@ -54,8 +54,8 @@ func (l *life) continueExport(x *exporter) {
 	case x.stopped:
 		l.endExport(x)
 	case x.last && x.acked == x.number:
-		l.logger.Info("copy of the store sent", "to", x.to, "bytes", x.sent, "took", duration(l.now-x.started))
-		l.checkpoints.keepFor(x.to, kept{index: x.end, until: l.now + openPatience})
+		l.logger.Info("copy of the store sent", "to", x.to, "bytes", x.sent, "last", x.end, "took", duration(l.now-x.started))
+		l.holds.sent(x.to, x.end, l.now, l.now-x.started)
 		l.endExport(x)
 	case !x.last && x.number-x.acked < chunksInFlight:
 		x.reading = true

@@ -71,6 +71,7 @@ type life struct {
 	scrub    scrub
 
 	checkpoints checkpoints
+	holds       holds
 	exporters   []*exporter
 	importer    *importer
 	// abandoned is an importer that was given up while it wrote; its stage must
@@ -135,7 +136,8 @@ func (l *life) open() (err error) {
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks,
 		RetryTicks: retryTicks, ReportTicks: reportTicks, AdviseTicks: adviseTicks, SecondTicks: secondTicks,
 		MaxAppendBytes: maxAppendBytes, MaxInflightBytes: maxInflightBytes, MaxReleaseBytes: maxReleaseBytes,
-		Random: o.random(),
+		FeedBytes: o.FeedBytes,
+		Random:    o.random(),
 	})
 	if errors.Is(err, replication.ErrRegressed) {
 		return &wal.DamageError{Path: l.store.Path(), What: "it lacks what it once had", Err: err}
@@ -220,7 +222,6 @@ func (l *life) linked(name string, encoded []byte) {
 	}
 	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage, "epoch", status.Epoch, "boot", status.Boot)
 	l.replica.Linked(name, status)
-	delete(l.checkpoints.kept, name) // from here on the replica keeps what it needs
 	l.environment.Send(name, frameClock, l.clock.report().encode())
 }
 
@@ -381,6 +382,7 @@ func (l *life) followRole() {
 func (l *life) stopServing(status replication.Status) {
 	if l.serving {
 		l.serving = false
+		l.holds = holds{}
 		l.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
 		l.door.Follow()
 	}

@@ -173,13 +173,6 @@ func (l *life) relieve() {
 	l.handover.stays = l.beginHandover(func(name string) bool { return l.left(name) > r.reserve })
 }
 
-// horizon is up to where entries may go. Short of room, the leader does not wait
-// for a follower whose disk takes nothing any more: that one gets a copy later.
-func (l *life) horizon() uint64 {
-	giveUp := func(name string) bool { return l.short() && l.left(name) < -l.room.reserve/2 }
-	return min(l.replica.Horizon(giveUp), l.checkpoints.keeps(l.now, giveUp))
-}
-
 // heardRoom takes another member's report.
 func (l *life) heardRoom(from string, body []byte) error {
 	spare, err := decodeRoom(body)

@@ -14,11 +14,11 @@ import (
 // its hello said.
 //
 // Those that the leader gives up waiting for do not count; they get a copy of its
-// store.
+// store. Those that it awaits count although nothing is heard of them.
 //
 // Other nodes keep what they may need to follow another leader, should this one
 // fail: theirs is the release watermark.
-func (r *Replica) Horizon(giveUp func(name string) bool) uint64 {
+func (r *Replica) Horizon(giveUp, awaits func(name string) bool) uint64 {
 	if r.raft == nil {
 		return 0
 	}
@@ -37,7 +37,7 @@ func (r *Replica) Horizon(giveUp func(name string) bool) uint64 {
 			continue
 		}
 		linked := r.peers[p.Voter.Name].store == p.Voter.Store
-		if p.Active || linked {
+		if p.Active || linked || awaits(p.Voter.Name) {
 			horizon = min(horizon, p.Match)
 		}
 	}

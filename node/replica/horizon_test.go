@@ -20,15 +20,15 @@ func TestHorizonWaitsForWhoeverIsLinked(t *testing.T) {
 		}
 		leader := c.leader()
 		status, _ := leader.replica.Raft()
-		c.until("forgotten", 200_000, func() bool { return c.leader() == leader && leader.replica.Horizon(nobody) == status.Release })
+		c.until("forgotten", 200_000, func() bool { return c.leader() == leader && leader.replica.Horizon(nobody, nobody) == status.Release })
 		c.start(away)
-		if horizon := leader.replica.Horizon(nobody); horizon > last {
+		if horizon := leader.replica.Horizon(nobody, nobody); horizon > last {
 			t.Fatalf("seed %d: the horizon is %d, %s has entries up to %d", seed, horizon, away.name, last)
 		}
 		c.until("formed again", 200_000, c.formed)
 		c.until("level", 200_000, func() bool {
 			status, _ := c.leader().replica.Raft()
-			return c.leader().replica.Horizon(nobody) == status.Release
+			return c.leader().replica.Horizon(nobody, nobody) == status.Release
 		})
 	}
 }

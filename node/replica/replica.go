@@ -45,7 +45,9 @@ type Options struct {
 	MaxAppendBytes                                    int
 	MaxInflightBytes                                  int
 	MaxReleaseBytes                                   int
-	Random                                            *rand.Rand
+	// FeedBytes is replication.Options.TailBytes.
+	FeedBytes int
+	Random    *rand.Rand
 }
 
 // counterBits is how many changes of a status one process may count (a million
@@ -135,6 +137,7 @@ func (r *Replica) openLog() (err error) {
 		MaxAppendBytes:   r.options.MaxAppendBytes,
 		MaxInflightBytes: r.options.MaxInflightBytes,
 		MaxReleaseBytes:  r.options.MaxReleaseBytes,
+		TailBytes:        r.options.FeedBytes,
 		Frozen:           r.frozen(),
 		Random:           r.options.Random,
 	})

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"holdfast/node/jetstream"
 )
 
@@ -81,6 +83,9 @@ func (p *port) Publish(subject, reply, header, payload []byte) {
 // Interest reports whether a client waits for messages on a subject, as far as
 // the routes tell.
 func (p *port) Interest(subject string) bool {
+	if subject == server.JSApiAccountInfo {
+		return p.reachesAPI(subject)
+	}
 	c, request := p.host.world.nats.addressee(subject)
 	if c == nil || c.host == nil || !p.host.world.network.reaches(p.host.number, c.host.number) {
 		return false
@@ -104,6 +109,16 @@ func (p *port) Heard(f func(subject, queue string, listens bool)) {
 			f(subject, "", listens)
 		}
 	}
+}
+
+// reachesAPI reports whether a member that subscribes to the API can be reached.
+func (p *port) reachesAPI(subject string) bool {
+	for _, h := range p.host.world.hosts {
+		if q := h.process; q != nil && (h == p.host || p.host.world.network.reaches(p.host.number, h.number)) && q.port.match(subject) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *port) Pending() int { return 0 }

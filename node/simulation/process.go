@@ -63,10 +63,10 @@ func (p *process) open() (err error) {
 		Name: h.name, Cluster: "simulated", Members: names, Continue: !w.plan.wait,
 		Dir: p.dir, Environment: &environment{p}, Bus: p.port, MaxPayload: 1 << 20,
 		Now: h.clock, Elapsed: h.elapsed, Random: w.random.Uint64, Restoring: func(uint64) {},
-		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.checks.heard(p, level, line) }}),
+		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.heard(p, level, line) }}),
 		Applied:         p.applied,
 		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval,
-		CopyChunkBytes: max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes,
+		CopyChunkBytes: max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes, FeedBytes: w.plan.tailBytes,
 	})
 	return err
 }

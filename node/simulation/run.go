@@ -54,7 +54,9 @@ func Run(o Options) (result Result) {
 		w.shutDown()
 		w.describe(&result)
 	}()
+	w.plan = w.draw()
 	w.build()
+	w.after(w.between(second, 3*second), w.trouble)
 	w.runUntil(w.plan.faulty, nil)
 	w.calm()
 	began := w.now
@@ -66,8 +68,8 @@ func Run(o Options) (result Result) {
 	return result
 }
 
+// build makes a world by its plan, in which nothing goes wrong by itself.
 func (w *world) build() {
-	w.plan = w.draw()
 	if err := os.MkdirAll(w.options.Folder, 0o700); err != nil {
 		w.fail("make a folder for the stores: %v", err)
 	}
@@ -81,7 +83,6 @@ func (w *world) build() {
 		h.restart(w.between(0, 500*millisecond))
 	}
 	w.addTopics()
-	w.after(w.between(second, 3*second), w.trouble)
 }
 
 // shutDown closes the files of all processes.

@@ -3,6 +3,7 @@ package simulation
 import (
 	"container/heap"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -30,6 +31,9 @@ type world struct {
 	nats    *nats
 	checks  *checks
 	clients workload
+
+	// listen, if set, hears every line that a member logs.
+	listen func(h *host, line string)
 
 	waiting ambush
 	victims int // of the ambush: 0 only the member itself, 1 all others, 2 some, 3 and more all
@@ -110,4 +114,12 @@ func (w *world) fail(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.trace.note(w.now, "", "VIOLATION "+text)
 	panic(violation{text})
+}
+
+// heard passes a line of a member's log on.
+func (w *world) heard(p *process, level slog.Level, line string) {
+	w.checks.heard(p, level, line)
+	if w.listen != nil {
+		w.listen(p.host, line)
+	}
 }
