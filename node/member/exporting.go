@@ -54,8 +54,6 @@ func (l *life) continueExport(x *exporter) {
 	case x.stopped:
 		l.endExport(x)
 	case x.last && x.acked == x.number:
-		l.logger.Info("copy of the store sent", "to", x.to, "bytes", x.sent, "last", x.end, "took", duration(l.now-x.started))
-		l.holds.sent(x.to, x.end, l.now, l.now-x.started)
 		l.endExport(x)
 	case !x.last && x.number-x.acked < chunksInFlight:
 		x.reading = true
@@ -109,8 +107,14 @@ func (l *life) stopExport(x *exporter) {
 	l.continueExport(x)
 }
 
-// endExport forgets a copy; checkpoints may be made again.
+// endExport forgets a copy; checkpoints may be made again. A copy of which every
+// piece has left counts as sent also without its last acknowledgement: the
+// receiver goes over to it at once, and its link ends with its life.
 func (l *life) endExport(x *exporter) {
+	if x.last {
+		l.logger.Info("copy of the store sent", "to", x.to, "bytes", x.sent, "last", x.end, "took", duration(l.now-x.started))
+		l.holds.sent(x.to, x.end, l.now, l.now-x.started)
+	}
 	for i := range l.exporters {
 		if l.exporters[i] == x {
 			l.exporters = append(l.exporters[:i:i], l.exporters[i+1:]...)

@@ -116,6 +116,8 @@ func (w *world) missing() string {
 		switch p := h.process; {
 		case p == nil:
 			return h.name + " does not run"
+		case h.damaged[p.member.Store().Path()]:
+			return h.name + " has damage that nobody has come across yet"
 		case p.member.Identity().Lineage != leader.member.Identity().Lineage:
 			return h.name + " is in another lineage\n" + w.standing()
 		case !status.Configuration.Contains(protocol.Voter{Name: h.name, Store: p.member.Identity().Store}):

@@ -18,7 +18,7 @@ func calmWorld(t *testing.T) *world {
 	}
 	w := &world{options: o, random: rand.New(rand.NewPCG(1, 1)), trace: newTrace(o.Out), cached: map[string][]byte{}}
 	w.plan = plan{
-		hosts: 3, latency: 2 * millisecond, delay: millisecond, kinds: []topicKind{plain}, publishers: 12, window: 2, largest: 100,
+		hosts: 3, latency: 2 * millisecond, delay: millisecond, kinds: []topicKind{plain}, publishers: 4, window: 2, largest: 100,
 		checkpointBytes: 8_000, checkpointInterval: time.Second, tailBytes: 1,
 	}
 	t.Cleanup(w.shutDown)
