@@ -272,6 +272,26 @@ func TestNeedsCopy(t *testing.T) {
 	}
 }
 
+// TestCopiedStoreIsAskedWhereItStands: a store that got its copy out of the
+// leader's sight, and comes back, does not need another one because what the
+// leader last knew of it is gone.
+func TestCopiedStoreIsAskedWhereItStands(t *testing.T) {
+	s := newSolo(t, voters("a", "b", "c"), 3, 1, 1, 1, 1, 1).elected()
+	s.step(Message{Type: AppendReply, From: voter("b"), Term: s.state.Term, Index: 2})
+	s.disk.first = 4
+	s.PeerDown(voter("b"))
+	s.PeerUp(voter("b"))
+	var e Effects
+	s.Take(&e)
+	if p := s.Progress()[0]; p.NeedsCopy || len(e.Messages) != 1 || e.Messages[0].At.Index != 6 {
+		t.Fatalf("%+v, %+v", p, e.Messages)
+	}
+	s.step(Message{Type: AppendReply, From: voter("b"), Term: s.state.Term, Reject: true, Index: 6, At: at(1, 4)})
+	if p := s.Progress()[0]; p.NeedsCopy || p.Next != 5 {
+		t.Fatalf("%+v", p)
+	}
+}
+
 // TestMembershipKeepsProgress: a learner that becomes a voter keeps what it has
 // acknowledged; a removed voter is not fed any more.
 func TestMembershipKeepsProgress(t *testing.T) {

@@ -170,8 +170,8 @@ func (c *Core) PeerUp(v protocol.Voter) {
 	}
 	if p := c.peer(v); p != nil {
 		next := p.match + 1
-		if p.match == 0 || p.mode == modeCopy {
-			next = c.log.last() + 1 // the answer tells where its log ends
+		if p.match == 0 || p.mode == modeCopy || !c.log.available(next) {
+			next = c.log.last() + 1 // the answer tells where its log ends: it may have got a copy since
 		}
 		p.down = false
 		p.probe(next)

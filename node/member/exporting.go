@@ -25,7 +25,7 @@ type exporter struct {
 
 	number, acked uint64 // newest chunk that was read, that is on the receiver's disk
 	sent, total   int64  // bytes
-	last          bool   // the last chunk was read
+	last          bool   // the last chunk was sent
 	reading       bool   // a chunk is being read
 	stopped       bool   // the receiver does not want it any more
 }
@@ -84,9 +84,13 @@ func (l *life) readChunk(x *exporter) {
 			l.storeFailed(fmt.Errorf("read the store for a copy: %w", failure))
 			return
 		}
-		x.number, x.last = message.Number, message.Type == stagingEnd
+		x.number = message.Number
 		x.sent, x.total = int64(message.Sent), int64(message.Total)
-		if !x.stopped && !l.environment.Send(x.to, frameStaging, body) {
+		switch {
+		case x.stopped:
+		case l.environment.Send(x.to, frameStaging, body):
+			x.last = message.Type == stagingEnd
+		default:
 			l.logger.Warn("copy of the store broken off: the link to the receiver is gone or full", "to", x.to, "sent", x.sent, "total", x.total)
 			x.stopped = true
 		}
@@ -112,6 +116,8 @@ func (l *life) stopExport(x *exporter) {
 // receiver goes over to it at once, and its link ends with its life.
 func (l *life) endExport(x *exporter) {
 	if x.last {
+		status, _ := l.replica.Raft()
+		l.holds.lead(status.Term)
 		l.logger.Info("copy of the store sent", "to", x.to, "bytes", x.sent, "last", x.end, "took", duration(l.now-x.started))
 		l.holds.sent(x.to, x.end, l.now, l.now-x.started)
 	}

@@ -15,12 +15,13 @@ import (
 // large and opening it takes longer than the log needs to move on.
 //
 // Each hold is bounded, so that a member which does not come back costs little:
-// that of a copy by a time, that of an absence by the log's growth. Where the
-// disk is short of room there are none.
+// that of a copy by a time, that of an absence by the log's growth, and both by
+// half of the room that the disk has. They are a leader's, and end with its term.
 type holds struct {
+	term     uint64
 	copies   []copyHold
 	absences []absence
-	bytes    int64 // applied in this life
+	bytes    int64 // applied in this term
 }
 
 // copyHold begins when a copy was sent and ends when its store answers, or at a
@@ -29,6 +30,7 @@ type copyHold struct {
 	to    string
 	index uint64 // last of the copy
 	until uint64
+	bytes int64 // applied when it began
 }
 
 // absence is a member that was found missing when bytes were applied.
@@ -42,15 +44,23 @@ type absence struct {
 // the faster part, and while it was sent the log was kept as well.
 const copyHoldTicks = uint64(time.Minute / TickInterval)
 
+// lead lets go of what was held in another term.
+func (h *holds) lead(term uint64) {
+	if h.term != term {
+		*h = holds{term: term}
+	}
+}
+
 // sent begins a hold: a copy that ends at index has arrived after so many ticks.
 func (h *holds) sent(to string, index, now, took uint64) {
 	h.copies = slices.DeleteFunc(h.copies, func(c copyHold) bool { return c.to == to })
-	h.copies = append(h.copies, copyHold{to: to, index: index, until: now + max(copyHoldTicks, took)})
+	h.copies = append(h.copies, copyHold{to: to, index: index, until: now + max(copyHoldTicks, took), bytes: h.bytes})
 }
 
-// copied is the index up to which no copy that was sent needs entries.
-func (h *holds) copied(now uint64) uint64 {
-	h.copies = slices.DeleteFunc(h.copies, func(c copyHold) bool { return now >= c.until })
+// copied is the index up to which no copy that was sent needs entries. No more
+// than so many bytes are kept.
+func (h *holds) copied(now uint64, limit int64) uint64 {
+	h.copies = slices.DeleteFunc(h.copies, func(c copyHold) bool { return now >= c.until || h.bytes-c.bytes >= limit })
 	bound := uint64(math.MaxUint64)
 	for _, c := range h.copies {
 		bound = min(bound, c.index)
@@ -78,22 +88,22 @@ func (h *holds) awaits(name string, limit int64) bool {
 		h.absences = append(h.absences, absence{name, h.bytes})
 		return limit > 0
 	}
-	return h.bytes-h.absences[i].bytes <= limit
+	return h.bytes-h.absences[i].bytes < limit
 }
 
 // horizon is up to where entries may go. Short of room, the leader does not wait
 // for a follower whose disk takes nothing any more: that one gets a copy later.
 func (l *life) horizon() uint64 {
+	status, _ := l.replica.Raft()
+	l.holds.lead(status.Term)
 	progress := l.replica.Progress()
 	for i := range progress {
 		l.holds.heard(&progress[i])
 	}
-	limit := l.options.HoldBytes
-	if l.short() {
-		limit, l.holds.copies = 0, nil
-	}
+	room := l.room.spare / 2
+	limit := min(l.options.HoldBytes, room)
 	bound := l.replica.Horizon(
 		func(name string) bool { return l.short() && l.left(name) < -l.room.reserve/2 },
 		func(name string) bool { return l.holds.awaits(name, limit) })
-	return min(bound, l.holds.copied(l.now))
+	return min(bound, l.holds.copied(l.now, room))
 }

@@ -382,7 +382,6 @@ func (l *life) followRole() {
 func (l *life) stopServing(status replication.Status) {
 	if l.serving {
 		l.serving = false
-		l.holds = holds{}
 		l.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
 		l.door.Follow()
 	}

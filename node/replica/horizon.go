@@ -14,7 +14,8 @@ import (
 // its hello said.
 //
 // Those that the leader gives up waiting for do not count; they get a copy of its
-// store. Those that it awaits count although nothing is heard of them.
+// store. Those that it awaits count although nothing is heard of them, unless
+// their member is linked with another store.
 //
 // Other nodes keep what they may need to follow another leader, should this one
 // fail: theirs is the release watermark.
@@ -36,8 +37,8 @@ func (r *Replica) Horizon(giveUp, awaits func(name string) bool) uint64 {
 		if giveUp(p.Voter.Name) {
 			continue
 		}
-		linked := r.peers[p.Voter.Name].store == p.Voter.Store
-		if p.Active || linked || awaits(p.Voter.Name) {
+		peer, linked := r.peers[p.Voter.Name]
+		if p.Active || linked && peer.store == p.Voter.Store || !linked && awaits(p.Voter.Name) {
 			horizon = min(horizon, p.Match)
 		}
 	}
