@@ -61,6 +61,7 @@ const (
 	waitDeliver
 	waitAcks
 	waitFeed
+	waitDone
 )
 
 type span struct{ start, end uint32 }
@@ -74,6 +75,7 @@ type call struct {
 	guess    bool                             // a Deliver that may find nothing
 	feed     *feed                            // that proposed a message
 	size     int                              // of it
+	done     func(*Door, *machine.Result)     // of waitDone: answers a publisher
 	replies  span                             // of double acks, in proposal.replies
 }
 
@@ -290,6 +292,9 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 			d.schedule(c.consumer)
 		case waitFeed:
 			d.fed(&p.calls[w.span.start], result)
+		case waitDone:
+			p.calls[w.span.start].done(d, result)
+			answered++
 		}
 	}
 	if b := &d.batches; len(b.flying) == 0 {

@@ -31,7 +31,8 @@
 // command in the log. The door decides when to propose a delivery, because it
 // alone knows who waits; which messages it hands out is decided when the
 // command is applied. What the door keeps (pull requests, who waits for which
-// answer) is volatile: a new leader starts without it, and clients ask again.
+// answer, atomic batches before their commit) is volatile: a new leader starts
+// without it, and clients ask again.
 //
 // Reads are linearizable. A read waits for a barrier, proof that this node
 // still led after the read arrived; a burst of reads shares one. Direct reads

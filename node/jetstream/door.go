@@ -58,6 +58,7 @@ type Options struct {
 	// MaxOutbound is how many bytes the bus may have pending before deliveries
 	// stop. Default 16 MiB.
 	MaxOutbound int
+	Batches     BatchLimits
 }
 
 type role uint8
@@ -86,6 +87,7 @@ type Door struct {
 	direct     direct
 	feeds      feeds
 	transfers  transfers
+	staging    staging
 	streams    map[machine.Incarnation]*stream
 	lastStream *machine.Stream // the last argument of streamOf, and its result
 	last       *stream
@@ -139,6 +141,7 @@ func New(options Options) *Door {
 	setDefault(&options.MaxInFlight, 4)
 	setDefault(&options.MaxQueued, 64<<20)
 	setDefault(&options.MaxOutbound, 16<<20)
+	options.Batches.setDefaults()
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -181,6 +184,7 @@ func (d *Door) forget() {
 	d.held = nil
 	d.feeds = feeds{}
 	d.transfers = transfers{}
+	d.staging = staging{}
 }
 
 // Counters returns what the door did so far.
@@ -379,6 +383,7 @@ func (d *Door) Tick(now int64) {
 	d.runDeadlines(now)
 	d.tickFeeds(now)
 	d.tickMarkers(now)
+	d.tickStaged(now)
 	d.logStale(now)
 	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
 		for _, c := range d.stalled {

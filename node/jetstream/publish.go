@@ -16,7 +16,7 @@ import (
 // storage is used up; everything else goes on. Until the first call after Lead
 // there is no bound.
 func (d *Door) Admit(bytes int64) {
-	d.admitted = min(bytes, math.MaxInt64/2) - d.batches.unwritten()
+	d.admitted = min(bytes, math.MaxInt64/2) - d.batches.unwritten() - d.staging.room
 }
 
 // publishRoom is about how many bytes a publish takes on the disk: in the log,
@@ -66,6 +66,10 @@ func (d *Door) publish(m *Message) {
 	b := &d.batches
 	if b.queued > d.options.MaxQueued {
 		d.refusePublish(reply, s, []byte(statusTooManyRequests), server.NewJSStreamTooManyRequestsError())
+		return
+	}
+	if id := batchID(s, header); len(id) > 0 {
+		d.stage(s, m, reply, header, id)
 		return
 	}
 	if len(header) > 0 && leavesMarkers(s) {

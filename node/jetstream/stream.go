@@ -20,6 +20,8 @@ type stream struct {
 
 	transforms transforms
 	endAt      int64 // its messages are not ended before, see marker.go
+
+	staged map[string]*staged // atomic batches that are not committed, by ID
 }
 
 // openStream begins to listen to a stream's subjects.
@@ -45,6 +47,9 @@ func (d *Door) followMessages(st *stream, s *machine.Stream) {
 		d.marking[s.Incarnation()] = st
 	} else {
 		delete(d.marking, s.Incarnation())
+	}
+	if !s.Config().AllowAtomicPublish {
+		d.unstageAll(st)
 	}
 }
 
@@ -101,6 +106,7 @@ func reservedSubject(subject string) int {
 func (d *Door) closeStream(s *machine.Stream) {
 	if st := d.streams[s.Incarnation()]; st != nil {
 		d.listen(st, nil)
+		d.unstageAll(st)
 		delete(d.streams, s.Incarnation())
 		delete(d.marking, s.Incarnation())
 		d.lastStream, d.last = nil, nil

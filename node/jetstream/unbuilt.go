@@ -14,7 +14,6 @@ func refuseUnbuilt(config *server.StreamConfig) *server.ApiError {
 		what  string
 	}{
 		{config.AllowBatchPublish, "fast-ingest batch publish (allow_batched)"},
-		{config.AllowAtomicPublish, "atomic batch publish (allow_atomic)"},
 		{config.AllowMsgCounter, "message counters (allow_msg_counter)"},
 		{config.AllowMsgSchedules, "message schedules (allow_msg_schedules)"},
 	} {

@@ -15,7 +15,6 @@ func TestUnbuiltFeaturesAreRefused(t *testing.T) {
 	f.createStream(plain)
 	for field, change := range map[string]func(c *server.StreamConfig){
 		"allow_batched":       func(c *server.StreamConfig) { c.AllowBatchPublish = true },
-		"allow_atomic":        func(c *server.StreamConfig) { c.AllowAtomicPublish = true },
 		"allow_msg_counter":   func(c *server.StreamConfig) { c.AllowMsgCounter = true },
 		"allow_msg_schedules": func(c *server.StreamConfig) { c.AllowMsgSchedules = true },
 	} {

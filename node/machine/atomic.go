@@ -66,22 +66,30 @@ func (b *batchCheck) noteID(id []byte) {
 	b.ids[string(id)] = true
 }
 
-// Atomic makes one of what the next slots publish to the stream: all of it is
-// stored, or nothing.
-func (b *Batch) Atomic(stream Incarnation, slots int) int {
-	return b.add(opAtomic, binary.AppendUvarint(stream.append(nil), uint64(slots)))
+// BeginAtomic makes one of what the slots from here to EndAtomic publish to the
+// stream, at least one: all of it is stored, or nothing.
+func (b *Batch) BeginAtomic(stream Incarnation) int {
+	slot := b.add(opAtomic, binary.LittleEndian.AppendUint32(stream.append(nil), 0))
+	b.atomicAt = len(b.data)
+	b.atomicSlots = b.slots
+	return slot
+}
+
+// EndAtomic ends what BeginAtomic began.
+func (b *Batch) EndAtomic() {
+	binary.LittleEndian.PutUint32(b.data[b.atomicAt-4:], uint32(b.slots-b.atomicSlots))
 }
 
 // beginBatch checks the publishes that follow in rest.
 func (m *Machine) beginBatch(body *protocol.Reader, rest []byte, result *Result) {
 	m.prefaced = false
-	inc, slots := readIncarnation(body), body.Uvarint()
-	if body.Failed() || m.batch != nil || slots == 0 || slots > uint64(MaxSlots-m.slot) {
+	inc, slots := readIncarnation(body), int(body.Uint32())
+	if body.Failed() || m.batch != nil || slots == 0 || slots > MaxSlots-m.slot {
 		body.Fail()
 		return
 	}
 	s := m.byID[inc]
-	m.batch = &atomicBatch{slots: int(slots)}
+	m.batch = &atomicBatch{slots: slots}
 	if s == nil {
 		m.batch.err = server.NewJSStreamNotFoundError()
 	}

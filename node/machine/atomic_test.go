@@ -17,19 +17,14 @@ type batchMessage struct {
 // atomic publishes a batch and returns the result that all its messages have.
 func (w *world) atomic(s *Stream, messages ...batchMessage) Result {
 	w.t.Helper()
-	slots := len(messages)
-	for _, m := range messages {
-		if m.said.kind != 0 {
-			slots++
-		}
-	}
-	w.batch.Atomic(s.Incarnation(), slots)
+	w.batch.BeginAtomic(s.Incarnation())
 	for _, m := range messages {
 		if m.said.kind != 0 {
 			w.batch.Preface(m.said.kind, m.said.a, m.said.b)
 		}
 		w.batch.Publish(s.Incarnation(), []byte(m.subject), header(m.headers...), nil)
 	}
+	w.batch.EndAtomic()
 	results := w.apply().Slots
 	last := results[len(results)-1]
 	if first := results[0]; first.Err != last.Err || first.Unmet != last.Unmet {

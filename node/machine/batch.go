@@ -11,6 +11,10 @@ import (
 // MaxSlots is how many commands one batch holds.
 const MaxSlots = 65_535
 
+// maxKept bounds the memory that a Batch keeps for the next entry: a single
+// message or an atomic batch can have many times the size of a usual entry.
+const maxKept = 4 << 20
+
 // AckKind says how a delivered message was answered.
 type AckKind uint8
 
@@ -43,6 +47,8 @@ type Batch struct {
 	data    []byte
 	slots   int
 	account string
+
+	atomicAt, atomicSlots int // where the atomic batch begins that is being added
 }
 
 // SetAccount says in which account streams are created and updated from now on,
@@ -51,6 +57,9 @@ func (b *Batch) SetAccount(name string) { b.account = name }
 
 // Reset empties the batch and sets its stamp, in nanoseconds since 1970.
 func (b *Batch) Reset(stamp int64) {
+	if cap(b.data) > maxKept {
+		b.data = nil
+	}
 	b.data = append(b.data[:0], batchVersion)
 	b.data = binary.LittleEndian.AppendUint64(b.data, uint64(stamp))
 	b.slots = 0

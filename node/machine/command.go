@@ -68,7 +68,7 @@ const (
 	opPauseConsumer  opcode = 12 // incarnation, JSApiConsumerPauseRequest
 	opResetConsumer  opcode = 13 // incarnation, sequence
 	opPreface        opcode = 14 // kind, two numbers; about the publish of the next slot
-	opAtomic         opcode = 15 // incarnation, how many of the next slots belong together
+	opAtomic         opcode = 15 // incarnation, four bytes: how many of the next slots belong together
 	opEnd            opcode = 16 // incarnation, sequences of messages whose time is over
 	opOrigin         opcode = 40 // incarnation, source, previous, sequence, stamp, identity, pending; of the next command
 	opSkipTo         opcode = 41 // incarnation, sequence

@@ -179,7 +179,7 @@ func (p *pair) atomicRandom(s *Stream, twin *twinStream) {
 		return // what a batch is checked against is another sum then, see atomic_test.go
 	}
 	n := 1 + p.random.IntN(3)
-	p.batch.Atomic(s.Incarnation(), n)
+	p.batch.BeginAtomic(s.Incarnation())
 	p.expect(func(*Result) {})
 	type part struct {
 		m       *twinMessage
@@ -227,6 +227,7 @@ func (p *pair) atomicRandom(s *Stream, twin *twinStream) {
 			expect(p.t, "message of a batch", fmt.Sprint(r.Seq, got), fmt.Sprint(seq, code))
 		})
 	}
+	p.batch.EndAtomic()
 }
 
 // compareEnds makes sure that nothing ends unnoticed, and compares schedules.
