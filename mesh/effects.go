@@ -98,9 +98,6 @@ type Activation struct {
 	// store before, and its commit becomes the copy's last index. Otherwise all
 	// of them are fresh: no vote, no promise, the term of the copy's last entry.
 	Keep bool
-	// Contained: the copy has all that the store before has, which is blank or this
-	// very store at an earlier time; there is nothing in it to be set aside.
-	Contained bool
 	// Reason says why the store before is set aside.
 	Reason string
 }

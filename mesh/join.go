@@ -186,8 +186,7 @@ func (c *Core) pursueStage() {
 		c.dropStage(why)
 		return
 	}
-	a := &Activation{Purpose: s.Purpose, Keep: s.Purpose == PurposeCatchUp, Reason: s.reason(&c.local)}
-	a.Contained = (a.Keep || c.local.Blank()) && s.whole.OwnLogIsPrefix && s.as.sameMemory(&c.local.Status)
+	a := &Activation{Purpose: s.Purpose, Keep: s.Purpose == PurposeCatchUp, Reason: c.reason(s)}
 	a.Identity = protocol.Identity{Store: c.local.Store, Lineage: s.whole.Lineage}
 	if !a.Keep {
 		a.Identity.Store = protocol.StoreID(c.fresh())
@@ -198,12 +197,17 @@ func (c *Core) pursueStage() {
 		"index", s.whole.LastIndex, "store", a.Identity.Store, "replaces", c.local.Store, "own_lineage", c.local.Lineage)
 }
 
-// reason says why the store before is set aside.
-func (s *stage) reason(local *Local) string {
+// reason says why the store before is set aside, and whether it has anything that
+// its copy lacks.
+func (c *Core) reason(s *stage) string {
+	why := fmt.Sprintf("replaced by a copy of lineage %s from %s; it held lineage %s to index %d", s.whole.Lineage, s.From, c.local.Lineage, c.local.LastIndex)
 	if s.Purpose == PurposeCatchUp {
-		return fmt.Sprintf("caught up from a copy of %s to index %d", s.From, s.whole.LastIndex)
+		why = fmt.Sprintf("caught up from a copy of %s to index %d; it ended at index %d", s.From, s.whole.LastIndex, c.local.LastIndex)
 	}
-	return fmt.Sprintf("replaced by a copy of lineage %s from %s; it held lineage %s to index %d", s.whole.Lineage, s.From, local.Lineage, local.LastIndex)
+	if s.whole.OwnLogIsPrefix && s.as.sameMemory(&c.local.Status) {
+		why += "; the copy contains all of its log"
+	}
+	return why
 }
 
 // judgeCopy applies all rules to the copy itself and says what forbids it, or "".

@@ -19,10 +19,6 @@ type Activation struct {
 	Boot      uint64             // of this process; it is not raised
 	Counter   uint64             // the last one that was told for this store ID; the store goes on above it
 	Reason    string             // for the note of the store that is set aside
-	// Contained: the store before is blank, or an older state of the very same
-	// memory, with nothing in it that the copy lacks. It is removed once the copy
-	// is open.
-	Contained bool
 }
 
 // NewStage begins a copy of another node's store beside the current one, which
@@ -48,7 +44,8 @@ func (d *Dir) NewStage() (*Stage, error) {
 }
 
 // Activate makes a finished copy the store and opens it. The store before must
-// be closed; it is set aside, unless it is contained. The switch is one rename
+// be closed; it is set aside, unless it is blank: such a store has no log that
+// anybody could want, and is removed once the copy is open. The switch is one rename
 // of the pointer file: a crash leaves either the old store or the copy. An error
 // says which: if Open then returns the store with the identity of the activation,
 // it had happened.
@@ -63,8 +60,8 @@ func (d *Dir) Activate(stage *Stage, a Activation) (*Store, error) {
 		return nil, fmt.Errorf("activate the copy in %s: %w", d.path, err)
 	}
 	s, err := d.openCurrent(func(*Store) error { return nil })
-	if err == nil && a.Contained && before.current {
-		// What cannot be removed now is set aside when the folder is opened next.
+	if err == nil && before.blank() {
+		// The pointer is never behind the store, so there is nothing in it. What cannot be removed now is set aside when the folder is opened next.
 		if err = d.opt.disk.remove(d.storePath(before.serial)); err != nil {
 			s.Close() // the error is the one that counts
 			return nil, fmt.Errorf("remove the store that the copy in %s replaced: %w", d.path, err)
@@ -93,12 +90,12 @@ func (d *Dir) switchTo(stage *Stage, a *Activation) error {
 	if d.pointer.current {
 		p.aside = d.currentNote(a.Reason)
 	}
-	replaces := d.pointer.current
+	holds := d.pointer.current && !d.pointer.blank()
 	p.current, p.identity, p.replaced = true, a.Identity, protocol.Lineage{}
 	if err := d.setPointer(p); err != nil {
 		return err
 	}
-	if !replaces || a.Contained {
+	if !holds {
 		return nil
 	}
 	_, err := d.moveAside(p.aside)

@@ -452,18 +452,43 @@ func TestActivationCanStopAnywhere(t *testing.T) {
 		})
 }
 
-// A copy that has all that the store before has takes its place without a trace,
-// or, when it was stopped on the way, with the old file set aside.
-func TestContainedStoreIsRemoved(t *testing.T) {
+// A voter that catches up keeps its identity; its old file is set aside like any
+// other, although the copy contains it.
+func TestContainedStoreIsSetAside(t *testing.T) {
+	_, chunks, identity := activationFixture(t)
+	d := openDir(t, t.TempDir(), small)
+	old := openStoreIn(t, d)
+	commit(t, old, founded(), &protocol.Write{Entries: batches(2, 3, 1, 3000)})
+	identity.Store = old.Meta().Identity.Store
+	old.Close()
+	s, err := switched(d, chunks, Activation{Identity: identity, Reason: "caught up"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	aside, err := d.Quarantined()
+	if err != nil || len(aside) != 1 || aside[0].Store != identity.Store || aside[0].Lineage != lineage || aside[0].Reason != "caught up" {
+		t.Fatalf("%+v, %v", aside, err)
+	}
+	if found, err := surveyFile(aside[0].Path); err != nil || found.head.last != 4 {
+		t.Errorf("it cannot be read: %+v, %v", found, err)
+	}
+	if s.Last() != 16 {
+		t.Errorf("the copy ends at %d", s.Last())
+	}
+}
+
+// A blank store has nothing in it: its copy takes its place without a trace, or,
+// when it was stopped on the way, with the empty file set aside.
+func TestBlankStoreIsNotSetAside(t *testing.T) {
 	from, chunks, identity := activationFixture(t)
 	everyStop(t,
 		func(path string) {
 			d := openDir(t, path, small)
-			commit(t, openStoreIn(t, d), founded(), &protocol.Write{Entries: batches(2, 3, 1, 3000)})
+			openStoreIn(t, d)
 			d.abandon()
 		},
 		func(d *Dir) error {
-			_, err := switched(d, chunks, Activation{Identity: identity, Reason: "caught up", Contained: true})
+			_, err := switched(d, chunks, Activation{Identity: identity, Reason: "joined"})
 			return err
 		},
 		func(d *Dir, done []string, finished bool) {

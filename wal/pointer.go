@@ -41,6 +41,10 @@ type pointer struct {
 	aside note
 }
 
+// blank reports that there is a store and that it holds no lineage: no entry, and
+// nothing that it could have acknowledged.
+func (p *pointer) blank() bool { return p.current && p.identity.Lineage.Blank() }
+
 // lost is the lineage that a blank store would replace now.
 func (p *pointer) lost() protocol.Lineage {
 	if p.current && !p.identity.Lineage.Blank() {

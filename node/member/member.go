@@ -175,7 +175,7 @@ func (m *Member) nextLife() error {
 
 // activate makes the staged copy of the life that ended the current store.
 func (m *Member) activate(old *life, meta *wal.Meta) error {
-	activation := wal.Activation{Identity: old.activation.Identity, Reason: old.activation.Reason, Contained: old.activation.Contained}
+	activation := wal.Activation{Identity: old.activation.Identity, Reason: old.activation.Reason}
 	if old.activation.Keep {
 		activation.HardState, activation.Promise, activation.Granted, activation.Boot = meta.HardState, meta.Promise, meta.Granted, meta.Boot
 		// What it knew to be released may lie beyond what the copy has applied.
