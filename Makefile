@@ -5,8 +5,8 @@ GO ?= go
 
 # The process tests are kept apart: they start whole clusters and measure
 # silences, so nothing else should compete for the cores meanwhile.
-PROCESS_TESTS = ./integration
-UNIT_TESTS = $(shell $(GO) list ./... | grep -v '/integration$$')
+PROCESS_TESTS = ./integration ./torture
+UNIT_TESTS = $(shell $(GO) list ./... | grep -v -e '/integration$$' -e '/torture$$')
 
 # The packages with switches that turn rules off, behind the build tag "explore".
 RULES = ./mesh ./replication ./node/replica ./node/explore
@@ -15,7 +15,7 @@ RULES = ./mesh ./replication ./node/replica ./node/explore
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long bench demo clean
+.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long torture tools bench demo clean
 
 build: ## one static binary, ./holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
@@ -44,10 +44,10 @@ check-long: ## the explorer, further: make check-long MINUTES=60
 	EXPLORE_MINUTES=$(MINUTES) EXPLORE_MEMORY_MB=$(MEMORY_MB) $(GO) test -count=1 -timeout 0 -v -run 'KeepsTheRules|KeepTheRules' ./node/explore
 
 race: ## the process tests with the race detector, in the tests and in the nodes; needs gcc
-	$(GO) test -race -count=1 -timeout 30m $(PROCESS_TESTS)
+	$(GO) test -race -count=1 -timeout 30m -p 1 $(PROCESS_TESTS)
 
-process:
-	$(GO) test -count=1 -timeout 8m $(PROCESS_TESTS)
+process: tools
+	$(GO) test -count=1 -timeout 8m -p 1 $(PROCESS_TESTS)
 
 fuzz: ## every decoder of bytes from the network or the disk, one after the other
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
@@ -68,6 +68,20 @@ simulate: ## one simulated run with a readable trace: make simulate SEED=7
 
 simulate-long: ## hunts with fresh seeds: make simulate-long MINUTES=60
 	@$(GO) test -count=1 -timeout 0 ./node/simulation -run '^TestHunt$$' -hunt=$(MINUTES)m -v
+
+# Real processes under every fault there is, and what checkers say of it. MINUTES is
+# for each column: TARGETS=holdfast,always,default NODES=3 compares with JetStream.
+# SEED=0 draws a fresh plan of faults. PREVIOUS is a git revision to upgrade from.
+TARGETS ?= holdfast
+NODES ?= 3,5
+PREVIOUS ?=
+
+torture: SEED = 0
+torture: tools ## kill, freeze, wipe, damage, fill and cut off real nodes: make torture MINUTES=10
+	$(GO) run ./torture -minutes $(MINUTES) -nodes $(NODES) -targets $(TARGETS) -seed $(SEED) $(if $(PREVIOUS),-previous $(PREVIOUS))
+
+tools: ## what torture makes networks with; without it, the nodes are on loopback
+	@command -v ip >/dev/null && command -v tc >/dev/null || { apt-get update -qq && apt-get install -y -qq iproute2; } || true
 
 bench: ## three nodes of ours beside three of nats-server, same load, same client
 	$(GO) run ./bench

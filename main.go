@@ -37,7 +37,11 @@ const usage = `usage: holdfast COMMAND [flags]
            publish the messages of an export to a cluster
   compact  [--store DIR]                 make the file of a store that no node uses smaller
   demo     three nodes in one process: publish, kill, wipe, heal, verify
+  version  what this binary was built as
 `
+
+// version is set by who builds a release: go build -ldflags "-X main.version=1.2.3".
+var version = "development"
 
 // Exit codes. systemd restarts the node after every code but exitRefused.
 const (
@@ -54,7 +58,8 @@ func main() {
 	commands := map[string]func([]string) error{
 		"run": run, "check": check, "status": status, "found": found, "discard": discard,
 		"verify": verify, "inspect": inspect, "import": importExport, "compact": compact,
-		"demo": func([]string) error { return demo.Run(os.Stdout) },
+		"demo":    func([]string) error { return demo.Run(os.Stdout) },
+		"version": func([]string) error { fmt.Println(version); return nil },
 	}
 	command, known := commands[os.Args[1]]
 	if !known {
@@ -104,7 +109,9 @@ func run(args []string) error {
 	if *debug {
 		level = slog.LevelDebug
 	}
-	n, err := node.Start(cfg, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	logger.Info("holdfast starts", "version", version)
+	n, err := node.Start(cfg, logger)
 	if err != nil {
 		return err
 	}

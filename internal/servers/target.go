@@ -48,11 +48,12 @@ func Names() []string {
 	return names
 }
 
-// Build makes a binary of a package, statically linked as it is shipped. Flags
-// are further ones of `go build`.
-func Build(ctx context.Context, program, source string, flags ...string) error {
-	arguments := append([]string{"build", "-trimpath", "-o", program}, flags...)
+// Build makes a binary of a package, statically linked as it is shipped, of the
+// module in a folder ("": the one around us). Flags are further ones of `go build`.
+func Build(ctx context.Context, module, program, source string, flags ...string) error {
+	arguments := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", program}, flags...)
 	command := exec.CommandContext(ctx, "go", append(arguments, source)...)
+	command.Dir = module
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", source, err, out)
@@ -69,7 +70,7 @@ func BuildAll(ctx context.Context, folder string, targets []*Target) (map[string
 			continue
 		}
 		program := filepath.Join(folder, fmt.Sprintf("program%d", len(programs)))
-		if err := Build(ctx, program, t.Source); err != nil {
+		if err := Build(ctx, "", program, t.Source); err != nil {
 			return nil, err
 		}
 		programs[t.Source] = program
