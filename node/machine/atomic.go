@@ -84,7 +84,7 @@ func (b *Batch) EndAtomic() {
 func (m *Machine) beginBatch(body *protocol.Reader, rest []byte, result *Result) {
 	m.prefaced = false
 	inc, slots := readIncarnation(body), int(body.Uint32())
-	if body.Failed() || m.batch != nil || slots == 0 || slots > MaxSlots-m.slot {
+	if body.Failed() || m.batch != nil || m.run.left > 0 || slots == 0 || slots > MaxSlots-m.slot {
 		body.Fail()
 		return
 	}

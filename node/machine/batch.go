@@ -49,6 +49,8 @@ type Batch struct {
 	account string
 
 	atomicAt, atomicSlots int // where the atomic batch begins that is being added
+	run                   runBuilder
+	body                  []byte // of the command being built
 }
 
 // SetAccount says in which account streams are created and updated from now on,
@@ -63,6 +65,7 @@ func (b *Batch) Reset(stamp int64) {
 	b.data = append(b.data[:0], batchVersion)
 	b.data = binary.LittleEndian.AppendUint64(b.data, uint64(stamp))
 	b.slots = 0
+	b.run.slot = -1
 }
 
 // SetStamp replaces the stamp that Reset set, for an owner that learns the

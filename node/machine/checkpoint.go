@@ -108,7 +108,7 @@ func (s *Stream) appendState(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.lastStamp))
 	dst = binary.AppendUvarint(dst, s.stored)
 	dst = binary.AppendUvarint(dst, s.dedup.next)
-	return s.appendOrigins(appendText(dst, s.lastID))
+	return s.appendFast(s.appendOrigins(appendText(dst, s.lastID)))
 }
 
 func (s *Stream) appendNames(dst []byte, page int) []byte {

@@ -70,6 +70,8 @@ const (
 	opPreface        opcode = 14 // kind, two numbers; about the publish of the next slot
 	opAtomic         opcode = 15 // incarnation, four bytes: how many of the next slots belong together
 	opEnd            opcode = 16 // incarnation, sequences of messages whose time is over
+	opFast           opcode = 17 // incarnation, flags, number of messages, first one's number, ID; at a begin flow and reply; of the next publishes
+	opEndFast        opcode = 18 // incarnation, ID
 	opOrigin         opcode = 40 // incarnation, source, previous, sequence, stamp, identity, pending; of the next command
 	opSkipTo         opcode = 41 // incarnation, sequence
 	opBeginIntake    opcode = 42 // account, first sequence, StreamConfig

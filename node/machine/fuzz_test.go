@@ -50,6 +50,16 @@ func fuzzBatch() []byte {
 	b.Preface(PrefaceCounter, 0, 0)
 	b.Publish(stream, []byte("a.4"), header(server.JSMessageTTL, "5s"), nil)
 	b.EndAtomic()
+	b.UpdateStream(normalized("A", func(c *server.StreamConfig) {
+		c.AllowBatchPublish, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true
+	}))
+	b.Fast(stream, &FastMember{ID: []byte("f"), Seq: 1, Begin: true, Flow: 9, GapOk: true, Reply: []byte("r")})
+	b.Publish(stream, []byte("a.5"), nil, nil)
+	b.Fast(stream, &FastMember{ID: []byte("f"), Seq: 2})
+	b.Publish(stream, []byte("a.5"), header(server.JSExpectedLastSeq, "1"), nil)
+	b.Fast(stream, &FastMember{ID: []byte("g"), Seq: 1, Begin: true})
+	b.Publish(stream, []byte("a.5"), nil, nil)
+	b.EndFast(stream, "g")
 	b.End(stream, []uint64{1, 2, 9})
 	b.DeleteStream(stream)
 	return bytes.Clone(b.Bytes())

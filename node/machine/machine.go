@@ -48,6 +48,7 @@ type Machine struct {
 	prefaced bool
 	preface  preface
 	batch    *atomicBatch // being stored; nil for none
+	run      fastRun      // of the next publishes, while run.left is above 0
 	// The stream and consumer that the last commands named, because the next
 	// ones mostly name the same. Forgotten when either is deleted.
 	recentStream   *Stream
@@ -94,7 +95,7 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 		return fmt.Errorf("apply entry %d: stamp %d out of range: %w", index, stamp, protocol.ErrMalformed)
 	}
 	m.index, m.now, m.slot, m.out = index, max(stamp, m.stamp), -1, out
-	m.prefaced, m.batch = false, nil
+	m.prefaced, m.batch, m.run.left = false, nil, 0
 	out.reset(index, m.now)
 	m.pending.set = false
 	m.expire()
@@ -117,6 +118,8 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 			m.readPreface(&body)
 		case opAtomic:
 			m.beginBatch(&body, r.Rest, result)
+		case opFast:
+			m.beginRun(&body)
 		default:
 			m.prefaced = false
 			m.command(&body, op, result)
@@ -128,6 +131,9 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 			m.passSlot(op)
 		}
 	}
+	if m.run.left > 0 {
+		return fmt.Errorf("apply entry %d: %d messages of a batch are missing: %w", index, m.run.left, protocol.ErrMalformed)
+	}
 	m.applied = index
 	m.stamp = m.now + int64(m.slot+1)
 	m.out = nil
@@ -135,7 +141,7 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 }
 
 func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
-	if m.pending.set { // it belongs to a message
+	if m.pending.set || m.run.left > 0 { // it belongs to a message
 		body.Fail()
 		return
 	}
@@ -199,6 +205,10 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		}
 	case opEnd:
 		m.end(body, result)
+	case opEndFast:
+		if s, id := m.namedStream(body, result), rest(body); s != nil {
+			s.endFast(string(id))
+		}
 	case opPauseConsumer:
 		c, request := m.namedConsumer(body, result), rest(body)
 		if c != nil {

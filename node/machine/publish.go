@@ -15,6 +15,7 @@ func (m *Machine) publish(body *protocol.Reader, op opcode, offset, size uint32,
 	message := readContent(body, op)
 	if s == nil || body.Failed() {
 		m.pending.set = false
+		m.run.left = max(m.run.left-1, 0)
 		return
 	}
 	content := contentOf(&message, op)
@@ -39,6 +40,14 @@ func (m *Machine) publish(body *protocol.Reader, op opcode, offset, size uint32,
 	}
 	if m.batch != nil {
 		m.publishOfBatch(s, &message, h, &p, &r, result)
+		return
+	}
+	if m.run.left > 0 {
+		if s.incarnation != m.run.stream {
+			body.Fail()
+			return
+		}
+		s.publishOfRun(&message, h, &p, &r, result)
 		return
 	}
 	if result.Unmet = !s.met(&p, h, &message, nil); result.Unmet {

@@ -91,6 +91,7 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 		s.first, s.last, s.lastStamp, s.stored, s.dedup.next = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint(), r.Uvarint()
 		s.lastID = string(r.Bytes(r.Uvarint()))
 		s.restoreOrigins(&r)
+		s.restoreFast(&r)
 	case keyNames:
 		return s.restoreNames(number, &r)
 	case keyBlock:

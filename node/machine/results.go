@@ -35,6 +35,7 @@ type Result struct {
 	Seq        uint64 // publish: the sequence; purge and end: the number of messages removed; reset: where it goes on
 	Duplicate  bool   // publish: Seq is that of the earlier message with this ID
 	Unmet      bool   // publish: its preface does not hold, nothing happened
+	Over       bool   // publish: the fast-ingest batch that it belongs to is over, nothing happened
 	Created    bool   // create: it did not exist before
 	Deliveries []Delivery
 }

@@ -41,6 +41,8 @@ type Stream struct {
 	immortals  bool   // a message that never ends was stored; see ttl.go
 	mortalFrom uint64 // with immortals: nothing below it ever ends by MaxAge
 
+	fast map[string]*fastBatch // fast-ingest batches that have not ended, by ID
+
 	schedules map[uint32]schedule // by ID of the subject
 	scheduled timerHeap           // when they are due
 

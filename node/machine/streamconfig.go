@@ -146,6 +146,9 @@ func (a *Account) updateStream(encoded []byte, result *Result) {
 	s.changed.config = true
 	s.touch()
 	s.adopt(old)
+	if !config.AllowBatchPublish {
+		s.fast = nil
+	}
 	a.machine.event(Event{Kind: EventStreamUpdated, Stream: s})
 }
 

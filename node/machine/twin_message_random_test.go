@@ -79,9 +79,11 @@ func (p *pair) message(twin *twinStream, subject string, headers map[string]stri
 
 // messagesRandom adds what only who leads proposes, and batches.
 func (p *pair) messagesRandom(s *Stream, twin *twinStream) {
-	switch p.random.IntN(4) {
+	switch p.random.IntN(6) {
 	case 0:
 		p.endRandom(s, twin)
+	case 4, 5:
+		p.fastRandom(s, twin)
 	case 1:
 		p.scheduleRandom(s, twin)
 	case 2:
@@ -228,6 +230,82 @@ func (p *pair) atomicRandom(s *Stream, twin *twinStream) {
 		})
 	}
 	p.batch.EndAtomic()
+}
+
+// fastRandom publishes messages of a fast-ingest batch, or ends one.
+func (p *pair) fastRandom(s *Stream, twin *twinStream) {
+	if twin.config.AllowMsgCounter {
+		return
+	}
+	id := fmt.Sprint("fast", p.random.IntN(2))
+	if p.random.IntN(8) == 0 {
+		p.batch.EndFast(s.Incarnation(), id)
+		p.expect(func(*Result) {})
+		delete(twin.fast, id)
+		return
+	}
+	for range 1 + p.random.IntN(4) {
+		b := twin.fast[id]
+		member := FastMember{ID: []byte(id), Seq: 1, Begin: b == nil && p.random.IntN(4) > 0, Last: p.random.IntN(8) == 0, Reply: []byte("r")}
+		if b != nil {
+			member.Seq = b.Seq + 1 + uint64(p.random.IntN(2))
+		}
+		if member.Begin && twin.config.AllowBatchPublish {
+			member.GapOk = p.random.IntN(2) == 0
+			b = &FastBatch{ID: id, GapOk: member.GapOk, Reply: "r"}
+			twin.fast[id] = b
+		}
+		slots := p.batch.Slots()
+		if p.batch.Fast(s.Incarnation(), &member); p.batch.Slots() > slots {
+			p.expect(func(*Result) {})
+		}
+		headers := make(map[string]string)
+		switch p.random.IntN(6) {
+		case 0:
+			headers[server.JSExpectedLastSeq] = "12345"
+		case 1:
+			headers[server.JSMsgId] = fmt.Sprint("id", p.random.IntN(8))
+		}
+		p.publishMember(s, twin, b, &member, headers)
+	}
+}
+
+// publishMember adds the publish of a message of a batch; nil: there is none.
+func (p *pair) publishMember(s *Stream, twin *twinStream, b *FastBatch, member *FastMember, headers map[string]string) {
+	m, h := p.message(twin, p.randomSubject(s), headers)
+	seq, again, over, code := uint64(0), false, false, server.ErrorIdentifier(0)
+	switch {
+	case b == nil && member.Begin:
+		code = server.JSBatchPublishDisabledErr
+	case b == nil:
+		over = true
+	default:
+		if seq, again, code = twin.publish(m, p.now, headers, preface{}); code == 0 && !again {
+			b.Stored = seq
+		}
+		if b.Seq = member.Seq; member.Last || code != 0 && !b.GapOk {
+			delete(twin.fast, b.ID)
+		}
+	}
+	p.batch.Publish(s.Incarnation(), []byte(m.subject), h, []byte(m.payload))
+	p.expect(func(r *Result) {
+		p.t.Helper()
+		got := server.ErrorIdentifier(0)
+		if r.Err != nil {
+			got = server.ErrorIdentifier(r.Err.ErrCode)
+		}
+		expect(p.t, "message of a fast batch", fmt.Sprint(r.Seq, r.Duplicate, r.Over, got), fmt.Sprint(seq, again, over, code))
+	})
+}
+
+// compareFast compares the fast-ingest batches that are open.
+func (p *pair) compareFast(s *Stream, twin *twinStream) {
+	p.t.Helper()
+	var wanted []FastBatch
+	for _, id := range slices.Sorted(maps.Keys(twin.fast)) {
+		wanted = append(wanted, *twin.fast[id])
+	}
+	expect(p.t, "fast batches", fmt.Sprint(s.FastBatches()), fmt.Sprint(wanted))
 }
 
 // compareEnds makes sure that nothing ends unnoticed, and compares schedules.

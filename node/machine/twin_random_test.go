@@ -124,6 +124,7 @@ func (p *pair) createStream(name string) {
 		c.Retention = server.RetentionPolicy(p.random.IntN(3))
 		c.Replicas = 1 + 2*p.random.IntN(2)
 		c.AllowAtomicPublish = p.random.IntN(2) == 0
+		c.AllowBatchPublish = p.random.IntN(2) == 0
 		switch p.random.IntN(4) {
 		case 0:
 			c.AllowMsgTTL = true
@@ -140,7 +141,7 @@ func (p *pair) createStream(name string) {
 		if p.random.IntN(4) == 0 {
 			c.FirstSeq = 50
 		}
-		if !c.AllowMsgCounter && !c.AllowMsgSchedules && !c.AllowAtomicPublish {
+		if !c.AllowMsgCounter && !c.AllowMsgSchedules && !c.AllowAtomicPublish && !c.AllowBatchPublish {
 			p.randomOrigin(c)
 		}
 		if c.Mirror != nil {
@@ -438,6 +439,7 @@ func (p *pair) compare(step int) {
 		}
 		p.compareOrigins(s, twin)
 		p.compareEnds(s, twin)
+		p.compareFast(s, twin)
 		expect(p.t, "consumers", len(s.Consumers()), len(twin.consumers))
 		for name, model := range twin.consumers {
 			expect(p.t, fmt.Sprintf("step %d: consumer %s", step, name), state(s.Consumer(name)), model.state())

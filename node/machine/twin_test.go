@@ -38,6 +38,7 @@ type twinStream struct {
 	ids         map[string]twinID
 	origins     map[string]*twinOrigin
 	schedules   map[string]twinSchedule // by subject
+	fast        map[string]*FastBatch   // by ID
 	consumers   map[string]*twinConsumer
 }
 
@@ -64,7 +65,7 @@ type twinConsumer struct {
 func newTwin(config *server.StreamConfig) *twinStream {
 	s := &twinStream{
 		config: config, messages: make(map[uint64]*twinMessage), ids: make(map[string]twinID),
-		origins: make(map[string]*twinOrigin), schedules: make(map[string]twinSchedule), consumers: make(map[string]*twinConsumer),
+		origins: make(map[string]*twinOrigin), schedules: make(map[string]twinSchedule), fast: make(map[string]*FastBatch), consumers: make(map[string]*twinConsumer),
 	}
 	if config.FirstSeq > 0 {
 		s.first, s.last = config.FirstSeq, config.FirstSeq-1
