@@ -43,7 +43,8 @@ type proposal struct {
 	waiters []waiter // by slot
 	arena   []byte   // reply subjects
 	calls   []call   // of waiters that need more than a reply
-	replies []span   // of acks
+	fast    []fastMessage
+	replies []span // of acks
 }
 
 // waiter says what to do with the result of one slot.
@@ -62,6 +63,7 @@ const (
 	waitAcks
 	waitFeed
 	waitDone
+	waitFast
 )
 
 type span struct{ start, end uint32 }
@@ -112,6 +114,12 @@ func (b *batches) waitForCall(kind waiterKind, c call) {
 	at := uint32(len(b.open.calls))
 	b.open.calls = append(b.open.calls, c)
 	b.wait(waiter{kind: kind, span: span{start: at, end: at + 1}})
+}
+
+// waitForFast notes that the publish that was just added is part of a batch.
+func (b *batches) waitForFast(m fastMessage) {
+	b.open.fast = append(b.open.fast, m)
+	b.wait(waiter{kind: waitFast, span: span{start: uint32(len(b.open.fast) - 1)}})
 }
 
 // keep copies a reply subject into the open batch's arena.
@@ -242,7 +250,8 @@ func (d *Door) release(p *proposal) {
 		return
 	}
 	clear(p.calls)
-	*p = proposal{waiters: p.waiters[:0], arena: p.arena[:0], calls: p.calls[:0], replies: p.replies[:0]}
+	clear(p.fast)
+	*p = proposal{waiters: p.waiters[:0], arena: p.arena[:0], calls: p.calls[:0], fast: p.fast[:0], replies: p.replies[:0]}
 	d.batches.free = append(d.batches.free, p)
 }
 
@@ -295,6 +304,9 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 		case waitDone:
 			p.calls[w.span.start].done(d, result)
 			answered++
+		case waitFast:
+			m := &p.fast[w.span.start]
+			d.memberDecided(m, p.reply(m.reply), result)
 		}
 	}
 	if b := &d.batches; len(b.flying) == 0 {

@@ -88,6 +88,7 @@ type Door struct {
 	feeds      feeds
 	transfers  transfers
 	staging    staging
+	ingests    ingests
 	streams    map[machine.Incarnation]*stream
 	lastStream *machine.Stream // the last argument of streamOf, and its result
 	last       *stream
@@ -184,7 +185,7 @@ func (d *Door) forget() {
 	d.held = nil
 	d.feeds = feeds{}
 	d.transfers = transfers{}
-	d.staging = staging{}
+	d.staging, d.ingests = staging{}, ingests{}
 }
 
 // Counters returns what the door did so far.
@@ -215,7 +216,7 @@ func (d *Door) Lead() {
 	d.batches.lastStamp = d.machine.Stamp()
 	now := d.node.Now()
 	for _, s := range d.machine.Streams() {
-		d.openStream(s)
+		d.adoptIngests(s, d.openStream(s))
 		d.adviseStreamLeader(s)
 		for _, c := range s.Consumers() {
 			d.openConsumer(c, now)
@@ -384,6 +385,7 @@ func (d *Door) Tick(now int64) {
 	d.tickFeeds(now)
 	d.tickMarkers(now)
 	d.tickStaged(now)
+	d.tickIngests(now)
 	d.logStale(now)
 	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
 		for _, c := range d.stalled {

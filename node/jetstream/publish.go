@@ -68,6 +68,10 @@ func (d *Door) publish(m *Message) {
 		d.refusePublish(reply, s, []byte(statusTooManyRequests), server.NewJSStreamTooManyRequestsError())
 		return
 	}
+	if told := ingestSubject(m); told != nil {
+		d.ingest(s, m, told, reply, header)
+		return
+	}
 	if id := batchID(s, header); len(id) > 0 {
 		d.stage(s, m, reply, header, id)
 		return

@@ -323,17 +323,16 @@ func (d *Door) commitStaged(s *machine.Stream, b *staged, reply []byte, ended bo
 		case result.Err != nil:
 			d.refusePublish(reply, s, nil, result.Err)
 		case len(reply) > 0:
-			d.scratch = appendBatchAck(d.scratch[:0], st.pubAck, result.Seq, b.id, b.last())
+			d.scratch = appendBatchAck(d.scratch[:0], st.pubAck, result, b.id, b.last())
 			d.bus.Publish(reply, nil, nil, d.scratch)
 		}
 	}})
 }
 
 // appendBatchAck appends the PubAck of a batch with so many messages.
-func appendBatchAck(dst, prefix []byte, seq uint64, id string, count uint64) []byte {
-	dst = append(dst, prefix...)
-	dst = strconv.AppendUint(dst, seq, 10)
-	dst = append(dst, `,"batch":`...)
+func appendBatchAck(dst, prefix []byte, result *machine.Result, id string, count uint64) []byte {
+	dst = appendPubAck(dst, prefix, result.Seq, result.Duplicate)
+	dst = append(dst[:len(dst)-1], `,"batch":`...)
 	dst = strconv.AppendQuote(dst, id)
 	dst = append(dst, `,"count":`...)
 	dst = strconv.AppendUint(dst, count, 10)

@@ -21,7 +21,8 @@ type stream struct {
 	transforms transforms
 	endAt      int64 // its messages are not ended before, see marker.go
 
-	staged map[string]*staged // atomic batches that are not committed, by ID
+	staged  map[string]*staged // atomic batches that are not committed, by ID
+	ingests map[string]*ingest // fast-ingest batches that have not ended, by ID
 }
 
 // openStream begins to listen to a stream's subjects.
@@ -50,6 +51,9 @@ func (d *Door) followMessages(st *stream, s *machine.Stream) {
 	}
 	if !s.Config().AllowAtomicPublish {
 		d.unstageAll(st)
+	}
+	if !s.Config().AllowBatchPublish {
+		d.closeIngests(st)
 	}
 }
 
@@ -107,6 +111,7 @@ func (d *Door) closeStream(s *machine.Stream) {
 	if st := d.streams[s.Incarnation()]; st != nil {
 		d.listen(st, nil)
 		d.unstageAll(st)
+		d.closeIngests(st)
 		delete(d.streams, s.Incarnation())
 		delete(d.marking, s.Incarnation())
 		d.lastStream, d.last = nil, nil

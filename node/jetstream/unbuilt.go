@@ -13,7 +13,6 @@ func refuseUnbuilt(config *server.StreamConfig) *server.ApiError {
 		asked bool
 		what  string
 	}{
-		{config.AllowBatchPublish, "fast-ingest batch publish (allow_batched)"},
 		{config.AllowMsgCounter, "message counters (allow_msg_counter)"},
 		{config.AllowMsgSchedules, "message schedules (allow_msg_schedules)"},
 	} {

@@ -14,7 +14,6 @@ func TestUnbuiltFeaturesAreRefused(t *testing.T) {
 	plain := server.StreamConfig{Name: "A", Subjects: []string{"a.>"}, Storage: server.FileStorage}
 	f.createStream(plain)
 	for field, change := range map[string]func(c *server.StreamConfig){
-		"allow_batched":       func(c *server.StreamConfig) { c.AllowBatchPublish = true },
 		"allow_msg_counter":   func(c *server.StreamConfig) { c.AllowMsgCounter = true },
 		"allow_msg_schedules": func(c *server.StreamConfig) { c.AllowMsgSchedules = true },
 	} {
