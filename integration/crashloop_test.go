@@ -176,29 +176,25 @@ func TestStorm(t *testing.T) {
 	for squall := range uint64(squalls) {
 		s.steps = 1
 		s.step(2, "storm %d", squall+1)
-		var last time.Time
-		var all sync.Mutex
-		var nodes sync.WaitGroup
 		until, cancel := context.WithTimeout(t.Context(), storm/squalls)
+		gusts := make([]gust, len(c.nodes))
+		var nodes sync.WaitGroup
 		for i, n := range c.nodes {
 			random := rand.New(rand.NewPCG(seed, squall<<8|uint64(i)))
-			nodes.Go(func() {
-				for pause(until, random) {
-					if !n.running() {
-						return // step 3 tells of it
-					}
-					n.kill(t)
-					time.Sleep(time.Duration(random.Int64N(int64(200 * time.Millisecond))))
-					n.start(t)
-					all.Lock()
-					last = time.Now()
-					starts++
-					all.Unlock()
-				}
-			})
+			nodes.Go(func() { gusts[i] = n.blow(until, random) })
 		}
 		nodes.Wait()
 		cancel()
+		var last time.Time
+		for _, g := range gusts {
+			if g.err != nil {
+				t.Fatal(g.err)
+			}
+			starts += g.starts
+			if g.last.After(last) {
+				last = g.last
+			}
+		}
 		s.step(3, "quiet")
 		c.waitFormed(t)
 		took = append(took, time.Since(last))
@@ -221,6 +217,29 @@ func TestStorm(t *testing.T) {
 	for _, n := range c.nodes {
 		ledger.verify(t, n, client.stream)
 	}
+}
+
+// gust is what a storm did to one node.
+type gust struct {
+	starts int
+	last   time.Time // of the last start
+	err    error     // what ended it before its time
+}
+
+// blow kills the node and starts it again until ctx ends. A test can only be
+// ended by its own goroutine, so what goes wrong is told in the result.
+func (n *node) blow(ctx context.Context, random *rand.Rand) (g gust) {
+	for pause(ctx, random) {
+		if g.err = n.crash(); g.err != nil {
+			return g
+		}
+		time.Sleep(time.Duration(random.Int64N(int64(200 * time.Millisecond))))
+		if g.err = n.launch(); g.err != nil {
+			return g
+		}
+		g.starts, g.last = g.starts+1, time.Now()
+	}
+	return g
 }
 
 // pause sleeps for up to a second, most often much shorter; false when ctx ended

@@ -89,14 +89,22 @@ func launch(folder, log string, user *syscall.Credential, words ...string) (*pro
 // start runs the node; it does not wait for anything.
 func (n *node) start(t testing.TB) {
 	t.Helper()
+	if err := n.launch(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// launch is start for goroutines that are not the test's own.
+func (n *node) launch() error {
 	if n.running() {
-		t.Fatalf("%s: already running", n.name)
+		return fmt.Errorf("%s: already running", n.name)
 	}
 	p, err := launch(n.folder, n.log(), nil, slices.Concat(n.wrapper, []string{program}, n.args)...)
 	if err != nil {
-		t.Fatalf("start %s: %v", n.name, err)
+		return fmt.Errorf("start %s: %w", n.name, err)
 	}
 	n.process = p
+	return nil
 }
 
 func (n *node) running() bool { return n.process != nil && n.process.running() }
@@ -106,10 +114,27 @@ func (n *node) running() bool { return n.process != nil && n.process.running() }
 func (n *node) kill(t testing.TB) time.Time {
 	t.Helper()
 	at := time.Now()
-	n.process.told = true
-	n.signal(t, syscall.SIGKILL)
-	n.waitExit(t, 30*time.Second)
+	if err := n.crash(); err != nil {
+		t.Fatal(err)
+	}
 	return at
+}
+
+// crash is kill for goroutines that are not the test's own.
+func (n *node) crash() error {
+	if !n.running() {
+		return fmt.Errorf("%s: ended by itself:\n%s", n.name, n.lastLines(20))
+	}
+	n.process.told = true
+	if err := n.process.command.Process.Kill(); err != nil {
+		return fmt.Errorf("kill %s: %w", n.name, err)
+	}
+	select {
+	case <-n.process.exited:
+		return nil
+	case <-time.After(30 * time.Second):
+		return fmt.Errorf("%s: still running 30 s after it was killed", n.name)
+	}
 }
 
 // stop asks the process to end and expects that it does so cleanly.
