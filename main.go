@@ -26,8 +26,9 @@ const usage = `usage: holdfast COMMAND [flags]
            run a node; without a configuration: a durable one-node cluster on loopback
   check    --config FILE                 parse and validate a configuration
   status   [--monitor HOST:PORT] [--json] what a running node says of itself and the others
-  found    --without NAMES [--monitor HOST:PORT] [--yes]
-           go on without members that are gone for good
+  found    [--without NAMES] [--monitor HOST:PORT] [--yes]
+           go on after the memory of a majority was lost, and without members that
+           are gone for good
   discard  STORE [--monitor HOST:PORT] [--yes]
            give up a store that is quarantined or alarmed
   verify   [--store DIR]                 check every byte of a store that no node uses
@@ -151,16 +152,11 @@ func status(args []string) error {
 
 func found(args []string) error {
 	flags := flag.NewFlagSet("found", flag.ExitOnError)
-	without := flags.String("without", "", "`NAMES` of the members that are gone for good, separated by commas")
+	without := flags.String("without", "", "`NAMES` of the members that are gone for good, separated by commas; none: all members are there")
 	monitor := flags.String("monitor", config.DefaultMonitor, "`HOST:PORT` of the node's monitor")
 	yes := flags.Bool("yes", false, "do not ask")
 	parse(flags, args, 0)
-	named := false // also as "": nobody is absent, a majority's memory is lost
-	flags.Visit(func(f *flag.Flag) { named = named || f.Name == "without" })
-	if !named {
-		return errors.New("found: --without NAMES is missing")
-	}
-	return node.RequestFound(*monitor, *without, confirmation(*yes))
+	return node.RequestFound(os.Stdout, *monitor, *without, confirmation(*yes))
 }
 
 func discard(args []string) error {
@@ -175,7 +171,7 @@ func discard(args []string) error {
 	if store == "" {
 		return errors.New("discard: the store is missing; `holdfast status` shows it")
 	}
-	return node.RequestDiscard(*monitor, store, confirmation(*yes))
+	return node.RequestDiscard(os.Stdout, *monitor, store, confirmation(*yes))
 }
 
 // confirmation shows what an operation risks and asks for "yes" on the terminal.

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,14 +18,13 @@ func discardCommand(v protocol.Voter) string {
 	return fmt.Sprintf("`holdfast discard %s` on %s", v.Store, v.Name)
 }
 
-// foundCommand founds a new lineage without the named; only the best survivor
-// among the others takes the command.
+// foundCommand founds a new lineage without the named, if any; only the best
+// survivor among the others takes the command.
 func foundCommand(without []string, on string) string {
-	names := strings.Join(without, ",")
-	if names == "" {
-		names = `""` // nobody is named absent
+	if len(without) == 0 {
+		return fmt.Sprintf("`holdfast found` on %s", on)
 	}
-	return fmt.Sprintf("`holdfast found --without %s` on %s", names, on)
+	return fmt.Sprintf("`holdfast found --without %s` on %s", strings.Join(without, ","), on)
 }
 
 // kept says what becomes of a store that is given up.
@@ -38,10 +38,31 @@ func (c *Core) eitherStore(founder, holder protocol.Voter) string {
 		holder.Name, discardCommand(holder), kept, founder.Name, foundCommand([]string{founder.Name}, others.best.Member), founder.Name, discardCommand(founder))
 }
 
-// eitherLineage is the advice where two lineages live.
+// eitherLineage is the advice where two lineages live; the same on either side.
 func (c *Core) eitherLineage(a, b protocol.Lineage) string {
-	return fmt.Sprintf("an override named members absent that were not, or an old store came back; find out which lineage to keep, and give up the other: for %s run %s, for %s run %s (acknowledged writes that only these stores hold are lost to the cluster; %s)",
-		a, c.discardsOf(a), b, c.discardsOf(b), kept)
+	if cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.ID, b.ID)) > 0 {
+		a, b = b, a
+	}
+	return fmt.Sprintf("an override named members absent that were not, or an old store came back; find out which lineage to keep, and give up the other: to give up %s run %s, to give up %s run %s (acknowledged writes that only these stores hold are lost to the cluster; %s)",
+		c.describeLineage(a), c.discardsOf(a), c.describeLineage(b), c.discardsOf(b), kept)
+}
+
+// describeLineage names a lineage and what there is of it, as far as it is known.
+func (c *Core) describeLineage(l protocol.Lineage) string {
+	var newest *Status
+	for _, s := range c.knownStores() {
+		if s.Lineage == l && (newest == nil || s.compareLogs(newest) > 0) {
+			newest = s
+		}
+	}
+	if newest == nil {
+		return l.String()
+	}
+	text := fmt.Sprintf("%s (its log goes to index %d", l, newest.LastIndex)
+	if voters := len(newest.Configuration.Voters); voters < c.options.majority() {
+		text += fmt.Sprintf("; closed to writes, %d of %d members vote in it", voters, len(c.options.Members))
+	}
+	return text + ")"
 }
 
 // discardsOf lists the commands that give up the stores of a lineage, as far as
@@ -66,6 +87,20 @@ func (c *Core) knownStores() []*Status {
 	}
 	slices.SortFunc(all, func(a, b *Status) int { return strings.Compare(a.Member, b.Member) })
 	return all
+}
+
+// instead says what helps where a founding is refused, or "".
+func (c *Core) instead(p *prospect, without []string) string {
+	switch {
+	case len(p.missing) > 0:
+		more := slices.Sorted(slices.Values(slices.Concat(without, p.missing)))
+		survivors := c.prospect(more)
+		return fmt.Sprintf("start %s or, only if the memory of %s will not return, run %s",
+			list(p.missing), list(p.missing), foundCommand(more, survivors.best.Member))
+	case p.winner != nil:
+		return "there is nothing to be founded"
+	}
+	return "run " + foundCommand(without, p.best.Member)
 }
 
 // startMissing says which members to start. When all of them have been missing

@@ -117,11 +117,11 @@ func (c *Core) objection(p *prospect) string {
 }
 
 // nextEpoch is above everything ever heard of, also from members that are named
-// absent.
+// absent, and above what was set aside: it may be put back one day.
 func (c *Core) nextEpoch() uint64 {
-	epoch := max(c.promise().Epoch, c.local.Epoch)
+	epoch := max(c.promise().Epoch, c.local.Epoch, c.local.Replaced.Epoch)
 	for _, q := range c.peers {
-		epoch = max(epoch, q.status.Promise.Epoch, q.status.Epoch)
+		epoch = max(epoch, q.status.Promise.Epoch, q.status.Epoch, q.status.Replaced.Epoch)
 	}
 	return epoch + 1
 }

@@ -205,9 +205,9 @@ func (c *Core) reason(s *stage) string {
 		why = fmt.Sprintf("caught up from a copy of %s to index %d; it ended at index %d", s.From, s.whole.LastIndex, c.local.LastIndex)
 	}
 	if s.whole.OwnLogIsPrefix && s.as.sameMemory(&c.local.Status) {
-		why += "; the copy contains all of its log"
+		return why + "; the copy contains all of its log"
 	}
-	return why
+	return why + "; the copy does not contain all of its log"
 }
 
 // judgeCopy applies all rules to the copy itself and says what forbids it, or "".

@@ -97,9 +97,9 @@ func (c *Core) planFound(without []string) (*prospect, error) {
 	if c.finished {
 		return nil, fmt.Errorf("found: %w: it is changing its store; ask again", ErrCannotFound)
 	}
-	p := c.prospect(without)
+	p := c.prospect(named(without))
 	if why := c.objection(&p); why != "" {
-		return nil, fmt.Errorf("found: %w: %s", ErrCannotFound, why)
+		return nil, fmt.Errorf("found: %w: %s; %s", ErrCannotFound, why, c.instead(&p, named(without)))
 	}
 	return &p, nil
 }

@@ -21,7 +21,7 @@ func TestFoundIsRefused(t *testing.T) {
 	}{
 		{"a", []string{"x"}, ErrNotMember, "the others are b and c"},
 		{"a", []string{"a"}, ErrNotMember, "the others are b and c"},
-		{"a", nil, ErrCannotFound, "a can be elected"},
+		{"a", nil, ErrCannotFound, "a can be elected in lineage 1/0000000000000011; there is nothing to be founded"},
 		{"b", []string{"c"}, ErrCannotFound, "a can be elected"},
 	} {
 		_, planned := c.nodes[test.node].core.PlanFound(test.without)
@@ -32,12 +32,12 @@ func TestFoundIsRefused(t *testing.T) {
 	}
 	c.wipe("b")
 	c.only("a", "c")
-	if err := c.order("c"); !errors.Is(err, ErrCannotFound) || !strings.Contains(err.Error(), "no status from b") {
+	if err := c.order("c"); !errors.Is(err, ErrCannotFound) || !strings.Contains(err.Error(), "no status from b; start b or, only if the memory of b will not return, run `holdfast found --without b` on a") {
 		t.Errorf("with b off: %v", err)
 	}
 	c.wipe("a")
 	c.only("a", "b", "c")
-	if err := c.order("a"); !errors.Is(err, ErrCannotFound) || !strings.Contains(err.Error(), "c is the better survivor") {
+	if err := c.order("a"); !errors.Is(err, ErrCannotFound) || !strings.Contains(err.Error(), "c is the better survivor") || !strings.HasSuffix(err.Error(), "run `holdfast found` on c") {
 		t.Errorf("on a blank store: %v", err)
 	}
 }

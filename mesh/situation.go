@@ -174,14 +174,21 @@ func (c *Core) voices() string {
 	case c.local.Blank() || c.local.Frozen():
 		return "nobody leads; "
 	default:
-		here := 0
+		here, lost := 0, ""
 		for _, v := range configuration.Voters {
-			p := c.peer(v.Name)
-			if v == c.local.Voter() || p != nil && p.connected && p.status.Voter() == v && c.holds(p) {
+			switch p := c.peer(v.Name); {
+			case v == c.local.Voter():
+				here++
+			case p == nil || !p.connected:
+			case p.status.Voter() != v:
+				lost += fmt.Sprintf("%s has lost the store that voted; ", v.Name)
+			case !c.holds(p):
+				lost += fmt.Sprintf("%s has promised a founder to take no part; ", v.Name)
+			default:
 				here++
 			}
 		}
-		return fmt.Sprintf("no leader: %d of %d voters are here, %d are needed; ", here, len(configuration.Voters), configuration.Majority())
+		return fmt.Sprintf("no leader: %d of %d voters are here, %d are needed; %s", here, len(configuration.Voters), configuration.Majority(), lost)
 	}
 }
 
@@ -190,7 +197,7 @@ func (c *Core) describeMissing(names []string) []string {
 	words := make([]string, len(names))
 	for i, name := range names {
 		p := c.peer(name)
-		what := "never seen since this start"
+		what := "not seen yet"
 		if p.seen {
 			what = "connection lost"
 		}

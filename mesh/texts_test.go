@@ -71,6 +71,14 @@ var waits = []struct {
 		c.cut("n3")
 		c.tick(testAdviseTicks)
 	}},
+	{"a voter with one that lost its memory, without the third", func(c *cluster) {
+		c.crash("n3")
+		c.wipe("n2")
+		c.link("n1", "n2")
+		c.losesContact("n1")
+		c.nodes["n1"].leader = false
+		c.changed(c.nodes["n1"])
+	}},
 	{"no leader yet", func(c *cluster) {
 		c.losesContact("n1")
 		c.nodes["n1"].leader = false
@@ -290,13 +298,13 @@ type command struct {
 	verb, what, node string
 }
 
-var advised = regexp.MustCompile("`holdfast (discard|found --without) ([^`]+)` on ([a-z0-9]+)")
+var advised = regexp.MustCompile("`holdfast (discard|found)(?: --without)? ?([^`]*)` on ([a-z0-9]+)")
 
 // advice lists the commands in a text.
 func advice(text string) []command {
 	var all []command
 	for _, m := range advised.FindAllStringSubmatch(text, -1) {
-		all = append(all, command{strings.Fields(m[1])[0], m[2], m[3]})
+		all = append(all, command{m[1], m[2], m[3]})
 	}
 	return all
 }
@@ -307,7 +315,7 @@ func (c *cluster) follow(o command) {
 	n := c.nodes[o.node]
 	if o.verb == "found" {
 		var without []string
-		if o.what != `""` {
+		if o.what != "" {
 			without = strings.Split(o.what, ",")
 		}
 		err := c.order(o.node, without...)

@@ -52,9 +52,11 @@ type MemberView struct {
 	Name      string
 	State     State
 	Connected bool // true for this node itself
-	Status    Status
-	Reason    string
-	Remedy    string // what would let it go on; "" when nothing is needed
+	// Status is the last that was heard of it. Of a member that was not heard of
+	// it has only the store that votes for it, zero when none does.
+	Status Status
+	Reason string
+	Remedy string // what would let it go on; "" when nothing is needed
 	// Copied and Total count the bytes of the copy that a joining member stages.
 	Copied, Total uint64
 }
@@ -80,10 +82,14 @@ func (c *Core) View() View {
 // viewOf is another member: what it says of itself while it is connected.
 func (c *Core) viewOf(p *peer) MemberView {
 	m := MemberView{Name: p.name, Connected: p.connected, Status: p.status}
+	if !p.seen { // what the log says of it is all that is known
+		m.Status.Member = p.name
+		m.Status.Store, _ = c.local.Configuration.Store(p.name)
+	}
 	const start = "start it and see that its mesh address can be reached"
 	switch {
 	case !p.seen:
-		m.Reason, m.Remedy = fmt.Sprintf("never seen since this node started %s ago", c.seconds(c.now)), start
+		m.Reason, m.Remedy = fmt.Sprintf("not seen since %s opened its store %s ago", c.options.Self, c.seconds(c.now)), start
 	case !p.connected:
 		m.State, m.Reason, m.Remedy = StateGone, fmt.Sprintf("its connection was lost %s ago", c.seconds(c.now-p.lostAt)), start
 	default:

@@ -34,19 +34,20 @@ func PrintStatus(w io.Writer, monitor string, asJSON bool) error {
 	return err
 }
 
-// RequestFound asks a node to found a lineage without the named members (rule
-// P7), once confirm has agreed to what the node says that this does and risks.
-func RequestFound(monitor, without string, confirm func(risk string) bool) error {
-	return request(monitor, "/found", url.Values{"without": {without}}, confirm)
+// RequestFound asks a node to found a lineage without the named members, if any
+// (rule P7), once confirm has agreed to what the node says that this does and risks.
+func RequestFound(w io.Writer, monitor, without string, confirm func(risk string) bool) error {
+	return request(w, monitor, "/found", url.Values{"without": {without}}, confirm)
 }
 
 // RequestDiscard asks a node to give up a store (rule P7), once confirm has
 // agreed to what the node says that this does and risks.
-func RequestDiscard(monitor, store string, confirm func(risk string) bool) error {
-	return request(monitor, "/discard", url.Values{"store": {store}}, confirm)
+func RequestDiscard(w io.Writer, monitor, store string, confirm func(risk string) bool) error {
+	return request(w, monitor, "/discard", url.Values{"store": {store}}, confirm)
 }
 
-func request(monitor, command string, form url.Values, confirm func(risk string) bool) error {
+// request asks for the risk, then for the deed, and writes what the node says to that.
+func request(w io.Writer, monitor, command string, form url.Values, confirm func(risk string) bool) error {
 	risk, err := ask(monitor, http.MethodGet, command, form)
 	if err != nil {
 		return err
@@ -54,7 +55,11 @@ func request(monitor, command string, form url.Values, confirm func(risk string)
 	if !confirm(strings.TrimRight(string(risk), "\n")) {
 		return ErrDeclined
 	}
-	_, err = ask(monitor, http.MethodPost, command, form)
+	answer, err := ask(monitor, http.MethodPost, command, form)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(answer)
 	return err
 }
 

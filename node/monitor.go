@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -116,5 +117,15 @@ func (n *Node) metrics() *metrics.Set {
 	gauge("holdfast_quarantined_stores", func(s *Status) float64 { return float64(s.QuarantinedStores) })
 	gauge("holdfast_quarantined_bytes", func(s *Status) float64 { return float64(s.quarantinedBytes()) })
 	gauge("holdfast_uptime_seconds", func(s *Status) float64 { return s.UptimeSeconds })
+	for _, name := range n.memberNames() {
+		of := func(metric string, value func(*MemberStatus) bool) {
+			gauge(fmt.Sprintf("%s{member=%q}", metric, name), func(s *Status) float64 {
+				m := slices.IndexFunc(s.Members, func(m MemberStatus) bool { return m.Name == name })
+				return is(m >= 0 && value(&s.Members[m]))
+			})
+		}
+		of("holdfast_member_connected", func(m *MemberStatus) bool { return m.Connected })
+		of("holdfast_member_votes", func(m *MemberStatus) bool { return m.Votes })
+	}
 	return set
 }

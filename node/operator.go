@@ -16,13 +16,15 @@ func (n *Node) serveOperator(mux *http.ServeMux) {
 		n.answerPlan(w, func() (mesh.Risk, error) { return n.member.PlanFound(names(r)) })
 	}))
 	mux.HandleFunc("POST /found", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
-		n.answerCommand(w, func() error { return n.member.Found(names(r)) })
+		n.answer(w, func() error { return n.member.Found(names(r)) },
+			func() string { return "ordered; `holdfast status` tells how far it is\n" })
 	}))
 	mux.HandleFunc("GET /discard", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
 		n.answerPlan(w, func() (mesh.Risk, error) { return n.member.PlanDiscard(r.FormValue("store")) })
 	}))
 	mux.HandleFunc("POST /discard", fromThisMachine(func(w http.ResponseWriter, r *http.Request) {
-		n.answerCommand(w, func() error { return n.member.Discard(r.FormValue("store")) })
+		n.answer(w, func() error { return n.member.Discard(r.FormValue("store")) },
+			func() string { return "done; `holdfast status` tells what follows\n" })
 	}))
 }
 
@@ -43,10 +45,6 @@ func (n *Node) answerPlan(w http.ResponseWriter, plan func() (mesh.Risk, error))
 		risk, err = plan()
 		return err
 	}, func() string { return strings.Join(risk.Lines, "\n") + "\n" })
-}
-
-func (n *Node) answerCommand(w http.ResponseWriter, act func() error) {
-	n.answer(w, act, func() string { return "done\n" })
 }
 
 // answer runs act on the loop, and says what it says or why not.

@@ -61,7 +61,13 @@ type Status struct {
 type MemberStatus struct {
 	Name  string `json:"name"`
 	State string `json:"state"` // see mesh.State
+	// Store is the last one that was heard of, else the one that votes for the
+	// member; "" when neither is known.
 	Store string `json:"store"`
+	// Connected: over the mesh; true for this node itself. Votes: its store is a
+	// voter, by the log of this node.
+	Connected bool `json:"connected"`
+	Votes     bool `json:"votes"`
 	// Reason says why it is in that state, and Remedy what would let it go on.
 	Reason  string         `json:"reason,omitempty"`
 	Remedy  string         `json:"remedy,omitempty"`
@@ -120,7 +126,7 @@ func (n *Node) status() *Status {
 	s.Waiting = view.Waiting
 	s.Alarms = append(s.Alarms, view.Alarms...)
 	for _, member := range view.Members {
-		s.Members = append(s.Members, n.memberStatus(&member))
+		s.Members = append(s.Members, n.memberStatus(&member, local.Configuration))
 	}
 	for _, q := range m.Quarantine() {
 		s.Quarantine = append(s.Quarantine, QuarantinedStatus{File: q.Path, Store: q.Store.String(), Lineage: q.Lineage.String(),
@@ -168,8 +174,12 @@ func (s *Status) quarantinedBytes() (sum int64) {
 // leader's subscription has to be known here, over the routes.
 func (n *Node) reachesAPI() bool { return n.link.Interest(server.JSApiAccountInfo) }
 
-func (n *Node) memberStatus(member *mesh.MemberView) MemberStatus {
-	s := MemberStatus{Name: member.Name, State: member.State.String(), Store: member.Status.Store.String(), Reason: member.Reason, Remedy: member.Remedy}
+func (n *Node) memberStatus(member *mesh.MemberView, voters protocol.Configuration) MemberStatus {
+	s := MemberStatus{Name: member.Name, State: member.State.String(), Connected: member.Connected,
+		Votes: voters.Contains(member.Status.Voter()), Reason: member.Reason, Remedy: member.Remedy}
+	if member.Status.Store != 0 {
+		s.Store = member.Status.Store.String()
+	}
 	if done, total, ok := n.member.Copying(member.Name); ok {
 		s.Joining = &JoiningStatus{Bytes: done, Total: total}
 	} else if member.Total > 0 {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,26 +30,45 @@ func (s *Status) String() string {
 		fmt.Fprintf(&b, "NO ROOM: %s\n", s.Shortage)
 	}
 	b.WriteString("members:\n")
+	said := slices.Clone(s.Alarms)
 	for i := range s.Members {
-		s.Members[i].describe(&b)
+		said = s.Members[i].describe(&b, said)
 	}
 	s.describeQuarantine(&b)
 	return b.String()
 }
 
-// describe writes a member's state, why it is in it, and what can be done.
-func (m *MemberStatus) describe(b *strings.Builder) {
-	fmt.Fprintf(b, "  %-12s %-10s store %s", m.Name, m.State, m.Store)
+// shortRemedy is what is said again for each member, in bytes.
+const shortRemedy = 80
+
+// describe writes a member's state, why it is in it, and what can be done, unless
+// that was said before. It returns what was said then.
+func (m *MemberStatus) describe(b *strings.Builder, said []string) []string {
+	store := m.Store
+	if store == "" {
+		store = "not known"
+	}
+	fmt.Fprintf(b, "  %-12s %-10s store %s", m.Name, m.State, store)
 	if j := m.Joining; j != nil && j.Total > 0 {
 		fmt.Fprintf(b, "  %s of %s (%d %%)", bytes(j.Bytes), bytes(j.Total), min(100, 100*j.Bytes/j.Total))
 	}
 	b.WriteString("\n")
-	if m.Reason != "" {
+	switch {
+	case m.Reason == "":
+	case slices.ContainsFunc(said, func(text string) bool { return strings.HasPrefix(text, m.Reason) }):
+		b.WriteString("      as said above\n")
+	default:
 		fmt.Fprintf(b, "      %s\n", m.Reason)
 	}
-	if m.Remedy != "" {
+	switch {
+	case m.Remedy == "":
+		return said
+	case len(m.Remedy) > shortRemedy && slices.ContainsFunc(said, func(text string) bool { return strings.HasSuffix(text, m.Remedy) }):
+		b.WriteString("      → as said above\n")
+	default:
 		fmt.Fprintf(b, "      → %s\n", m.Remedy)
 	}
+	return append(said, m.Remedy)
 }
 
 // shownQuarantined bounds how many stores that were set aside are listed.
@@ -58,7 +78,7 @@ func (s *Status) describeQuarantine(b *strings.Builder) {
 	if len(s.Quarantine) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "set aside, oldest first (`holdfast discard STORE` removes one for good):\n")
+	b.WriteString("set aside, oldest first (`holdfast inspect --file FILE` reads one, `holdfast discard STORE` removes one for good):\n")
 	for i, q := range s.Quarantine {
 		if i == shownQuarantined {
 			fmt.Fprintf(b, "  … and %d more\n", len(s.Quarantine)-i)

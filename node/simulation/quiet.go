@@ -81,7 +81,7 @@ func (w *world) attend(p *process) {
 	if !w.plan.wait || order == nil || order[2] != p.host.name {
 		return
 	}
-	names := strings.FieldsFunc(order[1], func(r rune) bool { return r == ',' || r == '"' })
+	names := strings.FieldsFunc(order[1], func(r rune) bool { return r == ',' })
 	p.host.note("operator founds without %q", names)
 	p.put(mailCall, func() {
 		if err := p.member.Found(names); err != nil {
@@ -91,7 +91,7 @@ func (w *world) attend(p *process) {
 }
 
 // advice is how a member says what an operator could do, and where.
-var advice = regexp.MustCompile("holdfast found --without ([^ `]+)` on ([^ ]+)")
+var advice = regexp.MustCompile("`holdfast found(?: --without ([^ `]+))?` on ([^ ;]+)")
 
 // settled reports that everything is live again. It looks once a tick.
 func (w *world) settled() bool {
