@@ -143,12 +143,26 @@ func (c *Core) judgeLeave(lineage protocol.Lineage, foundings []protocol.Foundin
 		return verdict{why: c.stays(lineage, from, fmt.Sprintf("%s leads its own lineage", c.leader())), remedy: c.eitherLineage(c.local.Lineage, lineage)}
 	case prefix:
 		return verdict{purpose: PurposeJoin}
+	case c.mayBeLed():
+		return verdict{why: c.stays(lineage, from, "its own lineage can elect a leader")}
 	}
 	return verdict{
 		why: c.stays(lineage, from, fmt.Sprintf("its log up to index %d is not contained in the other", c.local.LastIndex)),
 		remedy: fmt.Sprintf("run %s to give up what only it holds and let %s join (acknowledged writes among it are lost to the cluster; %s)",
 			discardCommand(c.local.Voter()), c.options.Self, kept),
 	}
+}
+
+// mayBeLed reports whether the stores of this lineage that are here could elect
+// a leader: then this is nothing for a person yet.
+func (c *Core) mayBeLed() bool {
+	var here []*Status
+	for _, s := range c.knownStores() {
+		if p := c.peer(s.Member); s.Lineage == c.local.Lineage && (p == nil || p.connected) {
+			here = append(here, s)
+		}
+	}
+	return electable(here, switches{}) != nil
 }
 
 // stays says that this store does not go over to another lineage.

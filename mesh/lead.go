@@ -218,7 +218,7 @@ func (c *Core) bump() {
 	foreign, source := c.foreign()
 	rival := c.rival()
 	if rival != nil {
-		c.alarm("rival/"+rival.Member, fmt.Sprintf("two lineages are live: %s leads %s with voters %s, and %s is in %s with voters %s",
+		c.alarm("rival/"+rival.Lineage.String(), fmt.Sprintf("two lineages are live: %s leads %s with voters %s, and %s is in %s with voters %s",
 			c.options.Self, c.local.Lineage, c.local.Configuration, rival.Member, rival.Lineage, rival.Configuration),
 			c.eitherLineage(c.local.Lineage, rival.Lineage))
 		if !c.off.oneLive {

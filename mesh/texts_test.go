@@ -379,7 +379,7 @@ func TestAdviceHelps(t *testing.T) {
 		c.spotless()
 	})
 	t.Run("two lineages", func(t *testing.T) {
-		for _, teller := range []struct{ name, about string }{{"n1", "rival/n3"}, {"n3", "rival/"}, {"n2", "stay/n3"}} {
+		for _, teller := range []struct{ name, about string }{{"n1", "rival/"}, {"n3", "rival/"}, {"n2", "stay/n3"}} {
 			for _, keep := range []uint64{1, 2} {
 				c := formed(t, switches{}, weaknesses{}, "n1", "n2", "n3")
 				twoLineages(c)

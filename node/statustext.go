@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,12 @@ func (s *Status) String() string {
 // shortRemedy is what is said again for each member, in bytes.
 const shortRemedy = 80
 
+// positions are numbers that members know of each other only a moment later.
+var positions = regexp.MustCompile(`index \d+`)
+
+// plain is a text without them.
+func plain(text string) string { return positions.ReplaceAllString(text, "index") }
+
 // describe writes a member's state, why it is in it, and what can be done, unless
 // that was said before. It returns what was said then.
 func (m *MemberStatus) describe(b *strings.Builder, said []string) []string {
@@ -55,7 +62,7 @@ func (m *MemberStatus) describe(b *strings.Builder, said []string) []string {
 	b.WriteString("\n")
 	switch {
 	case m.Reason == "":
-	case slices.ContainsFunc(said, func(text string) bool { return strings.HasPrefix(text, m.Reason) }):
+	case slices.ContainsFunc(said, func(text string) bool { return strings.HasPrefix(plain(text), plain(m.Reason)) }):
 		b.WriteString("      as said above\n")
 	default:
 		fmt.Fprintf(b, "      %s\n", m.Reason)
@@ -63,7 +70,7 @@ func (m *MemberStatus) describe(b *strings.Builder, said []string) []string {
 	switch {
 	case m.Remedy == "":
 		return said
-	case len(m.Remedy) > shortRemedy && slices.ContainsFunc(said, func(text string) bool { return strings.HasSuffix(text, m.Remedy) }):
+	case len(m.Remedy) > shortRemedy && slices.ContainsFunc(said, func(text string) bool { return strings.HasSuffix(plain(text), plain(m.Remedy)) }):
 		b.WriteString("      → as said above\n")
 	default:
 		fmt.Fprintf(b, "      → %s\n", m.Remedy)
