@@ -250,6 +250,71 @@ func TestSuccessorWithACopiedStore(t *testing.T) {
 	c.wantCalm(t)
 }
 
+// TestRolledBackStore puts an old copy of a disk in the place of the one that a
+// member has worked with since, as somebody does who restores a machine from a
+// backup:
+//
+//  1. Three nodes with messages. A follower is stopped; its store is copied.
+//  2. It starts again and takes part: its store has promises to keep that the copy
+//     knows nothing of.
+//  3. It is killed, and started on the copy. The others have seen that store with
+//     as many starts, in another process: it is refused by name.
+//  4. It sets the copy aside, and joins again as somebody new. Nothing is lost,
+//     nobody else was disturbed, and no operator was needed.
+func TestRolledBackStore(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	s := tale{t: t}
+	s.step(1, "a follower is stopped, its store is copied")
+	c := startCluster(t, 3)
+	back := c.others(c.waitFormed(t))[0]
+	client := newClient(t, c.others(back)[0])
+	client.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	fill(t, client, ledger, 100)
+	c.waitStored(t)
+	before := back.mustStatus(t)
+	back.stop(t)
+	backup := back.path("backup")
+	if err := os.CopyFS(backup, os.DirFS(back.store())); err != nil {
+		t.Fatal(err)
+	}
+
+	s.step(2, "it takes part again")
+	back.start(t)
+	fill(t, client, ledger, 100)
+	c.waitStored(t)
+	check(t, "its store", back.mustStatus(t).Store, before.Store)
+
+	s.step(3, "it is started on the copy")
+	back.kill(t)
+	back.wipe(t)
+	if err := os.Rename(backup, back.store()); err != nil {
+		t.Fatal(err)
+	}
+	seen := back.logSize(t)
+	back.start(t)
+
+	s.step(4, "it joins again as somebody new")
+	eventually(t, readyLimit, back.name+" goes on with the copy", func() error {
+		if now, err := back.status(); err != nil || now.Store == before.Store {
+			return fmt.Errorf("store %s, %v", now.Store, err)
+		}
+		return nil
+	})
+	c.waitFormed(t)
+	if said := back.logSince(t, seen); !contains(said, "level=ERROR", "store set aside", before.Store, "boot counter", "rolled back") {
+		t.Errorf("%s does not say why it gave up its store:\n%s", back.name, said)
+	}
+	if kept := back.storeFiles(t, true); len(kept) != 1 {
+		t.Errorf("set aside are %q, want the copy", kept)
+	}
+	for _, n := range c.nodes {
+		ledger.verify(t, n, client.stream)
+	}
+	c.wantCalm(t)
+}
+
 // replace puts another process in the place of a member's. The old one ends with
 // the test.
 func (c *cluster) replace(old, successor *node) {

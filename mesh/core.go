@@ -64,6 +64,9 @@ type Core struct {
 	// silences counts the attempts of this process that ended for want of an
 	// answer, up to maxSilences: each lets the next one wait longer.
 	silences int
+	// confirmedTo and refusedTo are what the log was told of last: questions and
+	// attempts are repeated.
+	confirmedTo, refusedTo string
 	// override is an operator's `found --without` that has not ended.
 	override *override
 
@@ -98,7 +101,6 @@ type peer struct {
 	seen      bool   // status is valid; it is kept over a lost connection
 	status    Status
 	role      Role
-	boots     []boot
 	offer     *offer // valid while connected
 	question  question
 	// asked is a founder's request to confirm that is not answered yet, because
@@ -290,7 +292,6 @@ func (c *Core) learn(p *peer, status Status) {
 		return
 	}
 	p.seen, p.status = true, status
-	p.remember(status)
 }
 
 // announce tells the others of a change: of who this store is at once, of how

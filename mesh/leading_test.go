@@ -1,7 +1,9 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"holdfast/protocol"
@@ -259,5 +261,48 @@ func BenchmarkSetLocal(b *testing.B) {
 		local.Counter++
 		c.SetLocal(local)
 		c.Take(&e)
+	}
+}
+
+// The log tells who stood for election, and why it was not elected.
+func TestElectionsAreTold(t *testing.T) {
+	c, local, _ := leaderOf(t, "n1", "n2", "n3")
+	var e Effects
+	said := func() string {
+		c.Take(&e)
+		text := ""
+		for _, event := range e.Events {
+			text += fmt.Sprintln(event.Text, event.Fields)
+		}
+		return text
+	}
+	said()
+	local.Leader, local.Ready, local.InContact, local.LeaderName = false, false, false, ""
+	for _, step := range []struct {
+		change func()
+		want   string
+	}{
+		{func() { local.Standing, local.Term = true, local.Term+1 }, "stands for election [{term 2}"},
+		{func() { local.Term++ }, "stands for election [{term 3}"},
+		{func() { local.Standing, local.LeaderName = false, "n2" }, "not elected [{stood_in 3} {reason n2 leads}"},
+		{func() { local.Standing, local.LeaderName, local.Term = true, "", local.Term+1 }, "stands for election [{term 4}"},
+		{func() { local.Standing, local.Term = false, local.Term+1 }, "not elected [{stood_in 4} {reason another term has begun}"},
+		{func() { local.Standing, local.Term = true, local.Term+1 }, "stands for election [{term 6}"},
+		{func() { local.Standing = false }, "not elected [{stood_in 6} {reason no majority"},
+	} {
+		step.change()
+		local.Counter++
+		c.SetLocal(local)
+		if got := said(); !strings.Contains(got, step.want) {
+			t.Errorf("said %q, want %q", got, step.want)
+		}
+	}
+	local.Standing = true
+	c.SetLocal(local)
+	said()
+	local.Standing, local.Leader, local.LeaderName = false, true, "n1"
+	c.SetLocal(local)
+	if got := said(); strings.Contains(got, "not elected") || !strings.Contains(got, "elected leader") {
+		t.Errorf("elected, and said %q", got)
 	}
 }

@@ -24,6 +24,8 @@ type Local struct {
 	// is committed. InContact: and it heard from a quorum within an election
 	// timeout.
 	Leader, Ready, InContact bool
+	// Standing: the replication core is a candidate that asks for votes.
+	Standing bool
 	// LeaderName is the member that leads this store's lineage as far as the
 	// replication core knows; "" when it knows none. It may be out of date: the
 	// core believes it only while that member says the same of itself.

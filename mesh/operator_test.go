@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"holdfast/protocol"
 )
 
 func newRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }
@@ -122,42 +120,6 @@ func TestDiscardIsForgotten(t *testing.T) {
 	c.nodes["b"].core.mayLeave = true
 	c.tick(1)
 	c.must(!c.nodes["b"].core.mayLeave && c.said("b: the operator's discard is forgotten"), "it lies in wait")
-}
-
-func TestAdmit(t *testing.T) {
-	c, local, statuses := leaderOf(t, "n1", "n2", "n3")
-	with := func(change func(s *Status)) Status {
-		s := statuses["n2"]
-		change(&s)
-		return s
-	}
-	seen := with(func(s *Status) { s.Boot, s.Counter = 5, 10 })
-	c.Connected("n2", seen)
-	for _, test := range []struct {
-		name   string
-		member string
-		status Status
-		err    error
-	}{
-		{"as seen", "n2", seen, nil},
-		{"a later boot", "n2", with(func(s *Status) { s.Boot, s.Counter = 6, 11 }), nil},
-		{"another store", "n2", with(func(s *Status) { s.Store, s.Boot, s.Counter = 77, 1, 1 }), nil},
-		{"an older boot", "n2", with(func(s *Status) { s.Boot, s.Counter = 4, 11 }), ErrZombie},
-		{"an older counter", "n2", with(func(s *Status) { s.Boot, s.Counter = 6, 9 }), ErrRegressed},
-		{"a stranger", "n9", with(func(s *Status) { s.Member = "n9" }), ErrStranger},
-		{"a name that is not its own", "n3", seen, ErrStranger},
-		{"this node's name", "n1", local.Status, ErrImpostor},
-	} {
-		if err := c.Admit(test.member, test.status); !errors.Is(err, test.err) || (err == nil) != (test.err == nil) {
-			t.Errorf("%s: %v, want %v", test.name, err, test.err)
-		}
-	}
-	for id := range 3 * maxBoots {
-		c.Connected("n3", Status{Member: "n3", Store: protocol.StoreID(100 + id), Counter: 1})
-	}
-	if n := len(c.peer("n3").boots); n != maxBoots {
-		t.Errorf("%d stores of one member are remembered", n)
-	}
 }
 
 // A message that cannot be true changes nothing.

@@ -74,6 +74,12 @@ func (c *Core) answerConfirm(p *peer, m *Message) {
 				"founder", m.Status.Voter(), "epoch", m.Attempt.Epoch, "attempt", m.Attempt.ID)
 		}
 	}
+	if told := fmt.Sprint(m.Status.Voter(), m.Attempt.Epoch); c.confirmedTo != told {
+		c.confirmedTo = told
+		c.event(Info, "confirmed to a founder that this store is as it says, and leads nobody",
+			"founder", m.Status.Voter(), "epoch", m.Attempt.Epoch, "attempt", m.Attempt.ID,
+			"store", c.local.Store, "lineage", c.local.Lineage, "index", c.local.LastIndex)
+	}
 	c.send(p, Message{Type: TypeConfirmed, Attempt: m.Attempt})
 }
 
@@ -184,5 +190,10 @@ func (c *Core) grantedAny(foundings []protocol.Founding) bool {
 }
 
 func (c *Core) refuse(p *peer, m *Message, refusal Refusal, reason string) {
+	if told := fmt.Sprint(m.Status.Voter(), m.Attempt.Epoch, reason); c.refusedTo != told {
+		c.refusedTo = told
+		c.event(Info, "refused a founder", "founder", m.Status.Voter(), "epoch", m.Attempt.Epoch, "attempt", m.Attempt.ID,
+			"refusal", refusal, "reason", reason, "store", c.local.Store, "lineage", c.local.Lineage, "index", c.local.LastIndex)
+	}
 	c.send(p, Message{Type: TypeRefused, Attempt: m.Attempt, Refusal: refusal, Reason: reason})
 }

@@ -276,6 +276,7 @@ func TestTextsOfTheLog(t *testing.T) {
 			c.link("n1", "n2", "n3")
 			c.must(c.settleDown() == "", "not formed: %s", c.judge.formed())
 		}},
+		{"a founder is refused", refusedFounder},
 		{"an override, and its end", func(c *cluster) {
 			twoLineages(c)
 			n := c.nodes["n3"]

@@ -9,6 +9,14 @@ func (c *Core) tell(before *Local) {
 	if now.Blank() {
 		return
 	}
+	if now.Standing && (!before.Standing || now.Term != before.Term) {
+		c.event(Info, "stands for election", "term", now.Term, "store", now.Store, "lineage", now.Lineage, "epoch", now.Epoch,
+			"index", now.LastIndex, "voters", now.Configuration)
+	}
+	if before.Standing && !now.Standing && !now.Leader {
+		c.event(Info, "not elected", "stood_in", before.Term, "reason", c.lostTo(before), "term", now.Term,
+			"store", now.Store, "lineage", now.Lineage, "epoch", now.Epoch)
+	}
 	if now.Leader != before.Leader {
 		c.tellLeadership(before)
 	}
@@ -19,6 +27,19 @@ func (c *Core) tell(before *Local) {
 	if !now.Configuration.Equal(before.Configuration) {
 		c.tellVoters(&before.Configuration)
 	}
+}
+
+// lostTo says why a candidate is one no more.
+func (c *Core) lostTo(before *Local) string {
+	switch now := &c.local; {
+	case now.Frozen():
+		return "the store promised a founder to take no part"
+	case now.LeaderName != "":
+		return now.LeaderName + " leads"
+	case now.Term > before.Term:
+		return "another term has begun"
+	}
+	return "no majority of the voters answered in time, or a founder asked"
 }
 
 func (c *Core) tellLeadership(before *Local) {

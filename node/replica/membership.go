@@ -44,6 +44,7 @@ func (r *Replica) refreshRaft(l *mesh.Local) {
 	l.Log = r.options.Log
 	l.Term, l.LastIndex, l.LastTerm = status.Term, status.LastMark.Index, status.LastMark.Term
 	l.Leader, l.Ready, l.InContact = status.Role == replication.Leader, status.Ready, status.InContact
+	l.Standing = status.Role == replication.Candidate
 	l.LeaderName = status.Leader.Name
 	l.ChangePending = !status.ConfigurationCommitted
 	l.Followers = l.Followers[:0]
