@@ -10,23 +10,24 @@ import (
 type rule int
 
 const (
-	nothingLost  rule = iota // what was acknowledged is there, as it was sent
-	nothingTwice             // what was sent under an ID is stored once
-	inOrder                  // the order of one publisher, and of the stream for one reader
-	oneTruth                 // a sequence number means the same to everybody, and something that was sent
-	ackIsDurable             // a confirmed acknowledgement is not forgotten
-	allDelivered             // every consumer gets all that was acknowledged
-	linearizable             // so are reads and conditional writes of a key
-	nodesAgree               // every node stores the same in the end
-	comesBack                // when faults stop, all is well without help
-	noneDies                 // nothing ends that nobody ended
+	nothingLost    rule = iota // what was acknowledged is there, as it was sent
+	nothingTwice               // what was sent under an ID is stored once
+	inOrder                    // the order of one publisher, and of the stream for one reader
+	oneTruth                   // a sequence number means the same to everybody, and something that was sent
+	ackIsDurable               // a confirmed acknowledgement is not forgotten
+	allDelivered               // every consumer gets all that was acknowledged
+	writesOneByOne             // writes of a key, conditional or not, are linearizable
+	readsUpToDate              // so are the reads between them
+	nodesAgree                 // every node stores the same in the end
+	comesBack                  // when faults stop, all is well without help
+	noneDies                   // nothing ends that nobody ended
 	ruleCount
 )
 
 var ruleNames = [ruleCount]string{
 	"acknowledged and lost", "stored twice", "out of order", "contradictions", "delivered after a confirmed ack",
-	"acknowledged and not delivered", "keys not linearizable", "nodes that disagree", "did not come back by itself",
-	"processes that ended by themselves",
+	"acknowledged and not delivered", "keys whose writes are not linearizable", "keys with reads that are not linearizable",
+	"nodes that disagree", "did not come back by itself", "processes that ended by themselves",
 }
 
 func (r rule) String() string { return ruleNames[r] }

@@ -45,14 +45,29 @@ func (v *verdict) checkRegistry(operations []operation, contents []stored) (keys
 			undecided++ // there may have been more
 			continue
 		}
-		switch porcupine.CheckOperationsTimeout(registryModel, histories[key], checkTime) {
+		switch check(histories[key]) {
 		case porcupine.Illegal:
-			v.broken(linearizable, "key %s:%s", key, tell(histories[key]))
+			broken := readsUpToDate
+			if check(writesOf(histories[key])) == porcupine.Illegal {
+				broken = writesOneByOne
+			}
+			v.broken(broken, "key %s:%s", key, tell(histories[key]))
 		case porcupine.Unknown:
 			undecided++
 		}
 	}
 	return len(names), undecided
+}
+
+func check(history []porcupine.Operation) porcupine.CheckResult {
+	return porcupine.CheckOperationsTimeout(registryModel, history, checkTime)
+}
+
+// writesOf leaves the reads out.
+func writesOf(history []porcupine.Operation) []porcupine.Operation {
+	return slices.DeleteFunc(slices.Clone(history), func(one porcupine.Operation) bool {
+		return one.Input.(operation).kind == reading
+	})
 }
 
 // told is the operation as the search wants it; false: it tells nothing.

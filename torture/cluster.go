@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"holdfast/internal/servers"
 )
 
@@ -204,29 +206,25 @@ func (c *cluster) whole() error {
 
 // healthy asks nats-servers whether all that they keep is up to date. What one of
 // them does not know it is to keep, it does not miss; so each has to name as many
-// streams and consumers as the others.
+// streams as the others.
 func (c *cluster) healthy() error {
-	type kept struct{ streams, consumers int }
-	var first kept
+	streams := 0
 	for i, m := range c.Members {
-		var health struct{ Status, Error string }
+		var health struct{ Status string }
 		if err := m.Get("/healthz", &health); err != nil {
 			return err
 		}
-		var jsz struct {
-			Streams, Consumers int
-			Meta               *struct{ Leader string } `json:"meta_cluster"`
-		}
-		if err := m.Get("/jsz", &jsz); err != nil {
+		var info server.JSInfo
+		if err := m.Get("/jsz", &info); err != nil {
 			return err
 		}
-		if jsz.Meta == nil || jsz.Meta.Leader == "" {
+		if info.Meta == nil || info.Meta.Leader == "" {
 			return fmt.Errorf("%s knows no leader", m.Name)
 		}
-		if has := (kept{jsz.Streams, jsz.Consumers}); i == 0 {
-			first = has
-		} else if has != first {
-			return fmt.Errorf("%s has %+v, %s has %+v", m.Name, has, c.Members[0].Name, first)
+		if i == 0 {
+			streams = info.Streams
+		} else if info.Streams != streams {
+			return fmt.Errorf("%s has %d streams, %s has %d", m.Name, info.Streams, c.Members[0].Name, streams)
 		}
 	}
 	return nil
@@ -235,7 +233,10 @@ func (c *cluster) healthy() error {
 // waitWhole waits until the cluster is whole, for at most limit, and returns what
 // is missing then.
 func (c *cluster) waitWhole(ctx context.Context, limit time.Duration) error {
-	deadline := time.Now().Add(limit)
+	deadline, pause := time.Now().Add(limit), 20*time.Millisecond
+	if !c.isHoldfast() {
+		pause *= 10 // nats-server logs each time that it is not well
+	}
 	for {
 		err := c.whole()
 		if err == nil || time.Now().After(deadline) {
@@ -244,7 +245,7 @@ func (c *cluster) waitWhole(ctx context.Context, limit time.Duration) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

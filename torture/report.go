@@ -34,8 +34,8 @@ func report(results []*result) string {
 	row("messages acknowledged", func(r *result) string { return fmt.Sprint(r.acknowledged) })
 	for rule := range ruleCount {
 		row(rule.String(), func(r *result) string {
-			if rule == linearizable {
-				return r.keyCell()
+			if rule == writesOneByOne || rule == readsUpToDate {
+				return r.keyCell(rule)
 			}
 			return fmt.Sprint(r.counts[rule])
 		})
@@ -61,8 +61,8 @@ func report(results []*result) string {
 	return b.String()
 }
 
-func (r *result) keyCell() string {
-	text := fmt.Sprintf("%d of %d", r.counts[linearizable], r.keys)
+func (r *result) keyCell(of rule) string {
+	text := fmt.Sprintf("%d of %d", r.counts[of], r.keys)
 	if r.undecided > 0 {
 		text += fmt.Sprintf(" (%d undecided)", r.undecided)
 	}
