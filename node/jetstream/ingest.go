@@ -94,7 +94,7 @@ func (d *Door) ingest(s *machine.Stream, m *Message, told, reply, header []byte)
 	case !d.inOrder(b, fast.seq, m.Reply):
 	case fast.operation == server.FastBatchOpCommitEob:
 		b.received--
-		d.commitIngest(b, m.Reply)
+		d.endIngest(b, m.Reply)
 	default:
 		d.proposeMember(s, b, m, &fast, header)
 		if fast.seq == 1 && !b.committing && len(reply) > 0 {
@@ -155,7 +155,7 @@ func (d *Door) inOrder(b *ingest, seq uint64, reply []byte) bool {
 		return true
 	}
 	b.received--
-	d.commitIngest(b, reply)
+	d.endIngest(b, reply)
 	return false
 }
 
@@ -197,8 +197,10 @@ func (d *Door) ping(b *ingest, seq uint64, reply []byte) {
 			if d.flow(b, reply) {
 				return
 			}
-		} else if d.commitIngest(b, reply); b.over {
-			return
+		} else if !b.committing {
+			if d.endIngest(b, reply); b.pending == 0 {
+				return
+			}
 		}
 	}
 	d.sendFlow(reply, b.flowed, b.every)
@@ -236,18 +238,17 @@ func (d *Door) memberDecided(m *fastMessage, reply []byte, result *machine.Resul
 	}
 }
 
-// settleMember notes that one more message is decided, and reports whether the batch has
-// ended with it.
+// settleMember notes that one more message is decided. It reports whether the
+// publisher has nothing to be told about it, because its PubAck was sent or comes next.
 func (d *Door) settleMember(b *ingest, m *fastMessage, reply []byte) bool {
 	if b.decided = m.seq; b.pending == 0 {
 		b.decided = b.received
 	}
-	if !b.committing || b.decided != b.received {
-		return false
+	if m.last {
+		d.answerIngest(b, reply)
+		d.closeIngest(b, false)
 	}
-	d.answerIngest(b, reply)
-	d.closeIngest(b, !m.last)
-	return true
+	return b.committing && b.pending == 0
 }
 
 // memberRefused takes the refusal of a message. A batch without gaps ends before it,
@@ -270,15 +271,20 @@ func (d *Door) memberRefused(b *ingest, m *fastMessage, reply []byte, result *ma
 	d.closeIngest(b, false)
 }
 
-// commitIngest ends a batch: it gets its PubAck when nothing is pending.
-func (d *Door) commitIngest(b *ingest, reply []byte) {
+// endIngest ends a batch without another message. The PubAck waits until the log
+// says so: then it is certain that nothing of the batch is stored any more, whoever
+// leads.
+func (d *Door) endIngest(b *ingest, reply []byte) {
 	b.committing = true
-	if b.pending > 0 {
-		return
-	}
-	b.decided = b.received
-	d.answerIngest(b, reply)
-	d.closeIngest(b, true)
+	reply = bytes.Clone(reply)
+	d.room(len(b.id) + commandOverhead)
+	d.batches.builder.EndFast(b.stream, b.id)
+	d.batches.waitForCall(waitDone, call{done: func(d *Door, _ *machine.Result) {
+		if !b.over {
+			d.answerIngest(b, reply)
+			d.closeIngest(b, false)
+		}
+	}})
 }
 
 // closeIngest forgets a batch. The machine is told unless it has ended the batch

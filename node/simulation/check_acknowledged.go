@@ -13,6 +13,10 @@ import (
 // answered looks at the answer to a publish as a member gives it: it has to name
 // the message that was published, under the sequence that it has in the log.
 func (c *checks) answered(h *host, r *request, header, payload []byte) {
+	if r != nil && r.batch != nil {
+		c.batchAnswered(h, r, header, payload)
+		return
+	}
 	if r == nil || r.publish == nil || len(header) > 0 || h.process == nil {
 		return
 	}

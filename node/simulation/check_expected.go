@@ -12,6 +12,7 @@ import (
 func (c *checks) stores(t *streamTruth, s *machine.Stream, m *message) {
 	c.expected(t, m)
 	c.onceInWindow(t, s, m)
+	c.batched(t, m)
 }
 
 // expected: a message that names the sequence before it on its subject comes

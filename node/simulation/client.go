@@ -28,6 +28,7 @@ type request struct {
 	answer func(*outgoing) bool
 	// checked is what the checkers know about it.
 	publish *publication
+	batch   *batchTry
 }
 
 // newClient adds a client that connects to one host, or to any (nil).

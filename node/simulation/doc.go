@@ -23,7 +23,8 @@
 // Streams that keep everything (with a mirror and a stream that sources it), that
 // are deleted and created again under the same name, that are limited by number,
 // by number for each subject or by age and discard old or new messages, work
-// queues and streams that keep messages while there is interest. They are updated,
+// queues, streams that keep messages while there is interest, and streams that get
+// atomic and fast-ingest batches beside single messages. They are updated,
 // purged, and messages deleted. Publishers use message IDs, expected sequences,
 // several messages in flight, and publish again what they do not know to be
 // stored. Consumers pull or are pushed to, acknowledge each or all or none, late,
@@ -69,6 +70,9 @@
 //   - check_sequences.go: no sequence is used twice;
 //   - check_expected.go: expected sequences hold, and a message is stored once
 //     under its ID;
+//   - check_batches.go: atomic batches are stored whole or not at all, fast-ingest
+//     batches in order, without gaps if they must not have any, and as far as their
+//     publishers are told;
 //   - check_removed.go: messages leave for a reason, and limits are kept;
 //   - check_consumers.go: a consumer never skips, and does not deliver what is known
 //     to be acknowledged;
@@ -85,6 +89,7 @@
 //	a leader serves reads without proof that it leads       check_linear.go
 //	any member serves reads from what it has applied        check_linear.go
 //	a leader lets go of what linked followers still need    check_copies.go
+//	a batch without gaps goes on behind a refused message   check_batches.go
 //
 // # What it leaves out
 //

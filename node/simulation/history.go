@@ -56,6 +56,8 @@ type streamTruth struct {
 	order     []*message
 	bySubject map[string][]*message
 	texts     map[string]*message // the newest one with each text
+	batches   map[string]*batchTruth
+	openBatch *batchTruth // an atomic one whose next message comes next
 	// rebuild: a founding has lost some; what is live has to be found out anew.
 	rebuild bool
 }
@@ -243,6 +245,7 @@ func (h *history) store(p *process, s *machine.Stream, t *streamTruth, at positi
 		t.order = append(t.order, m)
 		t.bySubject[m.subject] = append(t.bySubject[m.subject], m)
 	}
+	h.checks.batchesWhole(t)
 	t.last = s.State().LastSeq
 }
 

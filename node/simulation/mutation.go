@@ -25,6 +25,7 @@ const (
 	FramesLost               // nothing that the membership cores say arrives
 	ClocksStop               // monotonic clocks stand still
 	IDsRemoved               // messages lose the IDs that tell duplicates
+	BatchesRemoved           // messages lose what makes them an atomic batch
 	AcksForgotten            // acknowledgements are confirmed and dropped
 	MetaTorn                 // a torn transaction has its meta page on the disk
 )
@@ -87,6 +88,8 @@ func (w *world) mutateMessage(m *jetstream.Message) (dropped bool) {
 	switch w.options.Mutation {
 	case IDsRemoved:
 		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Msg-Id"), []byte("Other"))
+	case BatchesRemoved:
+		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Batch"), []byte("Other-Batch"))
 	case AcksForgotten:
 		c, request := w.nats.addressee(string(m.Reply))
 		if c == nil || !bytes.HasPrefix(m.Subject, []byte("$JS.ACK.")) {

@@ -23,6 +23,7 @@ func TestCheckersSeeWhatIsBroken(t *testing.T) {
 		{"membership messages get lost", FramesLost, []string{"not live"}},
 		{"monotonic clocks stand still", ClocksStop, []string{"time in the log"}},
 		{"messages lose their IDs", IDsRemoved, []string{"stored twice"}},
+		{"messages lose their batch", BatchesRemoved, []string{"torn batch"}},
 		{"acknowledgements are forgotten", AcksForgotten, []string{"delivered again"}},
 		{"the meta page is written too early", MetaTorn, []string{"forgotten"}},
 	} {

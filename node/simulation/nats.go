@@ -161,6 +161,7 @@ func (n *nats) addressee(subject string) (*client, uint64) {
 		return nil, 0
 	}
 	who, what, _ := strings.Cut(rest, ".")
+	what, _, _ = strings.Cut(what, ".") // of a batch, more follows
 	number, err := strconv.Atoi(who)
 	request, err2 := strconv.ParseUint(what, 10, 64)
 	if err != nil || err2 != nil || number >= len(n.clients) {

@@ -31,6 +31,9 @@ func (w *world) calm() {
 		for _, p := range t.publishers {
 			p.done = 0
 		}
+		for _, b := range t.batchers {
+			b.done = 0
+		}
 	}
 	w.checks.disturbed()
 	w.after(operatorPatience, w.operate)

@@ -24,6 +24,7 @@ const (
 	guarded                   // publishers expect sequences
 	queue                     // a work queue: each message to one
 	interest                  // kept until all consumers have it
+	batches                   // published in batches
 	topicKinds
 )
 
@@ -42,6 +43,7 @@ type topic struct {
 	changes    int   // updates that were sent
 	since      int64 // of state
 	publishers []*publisher
+	batchers   []*batcher
 	consumers  []*consumer
 	readers    []*reader
 }
@@ -98,6 +100,9 @@ func (w *world) addTopics() {
 		for range w.plan.publishers {
 			t.publishers = append(t.publishers, newPublisher(t, nil))
 		}
+		for t.kind == batches && len(t.batchers) < 2 {
+			t.batchers = append(t.batchers, newBatcher(t))
+		}
 		t.addConsumers()
 		t.readers = append(t.readers, newReader(t, nil))
 		if i == 0 { // somebody at each member, so that one who was left behind is asked
@@ -133,6 +138,8 @@ func (t *topic) configure() {
 		c.Retention = server.WorkQueuePolicy
 	case interest:
 		c.Retention = server.InterestPolicy
+	case batches:
+		c.AllowAtomicPublish, c.AllowBatchPublish = true, true
 	}
 	if t.kind != plain && w.chance(0.4) {
 		c.Duplicates = time.Duration(w.between(second/2, 5*second))
@@ -173,7 +180,7 @@ func (t *topic) manage() {
 	case settled && t.kind == limited && w.chance(0.15):
 		t.update()
 		return
-	case settled && t.kind != plain && t.kind != guarded && w.chance(0.04):
+	case settled && t.kind != plain && t.kind != guarded && t.kind != batches && w.chance(0.04):
 		t.purge()
 		return
 	case settled && (t.kind == limited || t.kind == queue || t.kind == interest) && w.chance(0.1):
@@ -280,6 +287,11 @@ func (t *topic) missing(leader *process) string {
 	for _, p := range t.publishers {
 		if !p.fickle && p.done < t.world.plan.lastMessages || p.flying > 0 {
 			return fmt.Sprintf("publisher %d of %s has %d messages answered and waits for %d", p.number, t.name, p.done, p.flying)
+		}
+	}
+	for _, b := range t.batchers {
+		if b.done < lastBatches || b.flying {
+			return fmt.Sprintf("batcher %d of %s has %d batches answered", b.number, t.name, b.done)
 		}
 	}
 	for _, consumer := range t.consumers {
