@@ -37,6 +37,9 @@ func (s *Stream) admit(message *Message, h *publishHeaders, p *preface, content 
 	if s.config.AllowMsgCounter && len(h.increment) == 0 {
 		return 0, server.NewJSMessageIncrMissingError()
 	}
+	if p.kind == PrefaceBroken {
+		return 0, server.NewJSMessageCounterBrokenError()
+	}
 	if len(message.Header) > 0 {
 		if err := s.admitExpected(message, h, batch); err != nil {
 			return 0, err
@@ -134,11 +137,9 @@ func (s *Stream) admitIncrement(message *Message, h *publishHeaders, p *preface)
 		return nil
 	case !s.config.AllowMsgCounter:
 		return server.NewJSMessageIncrDisabledError()
-	case p.kind == PrefaceBroken:
-		return server.NewJSMessageCounterBrokenError()
 	case p.kind != PrefaceCounter && len(message.Payload) > 0:
 		return server.NewJSMessageIncrPayloadError()
-	case p.kind != PrefaceCounter, len(h.rollup) > 0, len(h.stream) > 0, len(h.lastID) > 0, len(h.lastSubject) > 0, len(h.lastSeq) > 0, len(h.lastSubjectSeq) > 0:
+	case p.kind != PrefaceCounter && p.kind != PrefaceBroken, len(h.rollup) > 0, len(h.stream) > 0, len(h.lastID) > 0, len(h.lastSubject) > 0, len(h.lastSeq) > 0, len(h.lastSubjectSeq) > 0:
 		return server.NewJSMessageIncrInvalidError()
 	}
 	return nil

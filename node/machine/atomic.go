@@ -24,12 +24,14 @@ type atomicBatch struct {
 // nil one knows of none.
 type batchCheck struct {
 	msgs, bytes uint64
+	slot        int // of the message being checked
 	subjects    map[string]batchSubject
 	ids         map[string]bool
 }
 
 type batchSubject struct {
 	msgs, last uint64
+	slot       int  // of the last one
 	schedule   bool // the last one is a schedule
 }
 
@@ -54,7 +56,7 @@ func (b *batchCheck) note(s *Stream, message *Message, h *publishHeaders, conten
 	b.bytes += s.size(len(message.Subject), content)
 	subject := b.subjects[string(message.Subject)]
 	subject.msgs++
-	subject.last = s.last + b.msgs
+	subject.last, subject.slot = s.last+b.msgs, b.slot
 	subject.schedule = len(h.schedule) > 0
 	b.subjects[string(message.Subject)] = subject
 }
@@ -96,7 +98,8 @@ func (m *Machine) beginBatch(body *protocol.Reader, rest []byte, result *Result)
 	check := &batchCheck{subjects: make(map[string]batchSubject)}
 	var p preface
 	r := protocol.Reader{Rest: rest}
-	for range slots {
+	for i := range int(slots) {
+		check.slot = m.slot + 1 + i
 		op := opcode(r.Byte())
 		next := protocol.Reader{Rest: r.Bytes(r.Uvarint())}
 		switch op {

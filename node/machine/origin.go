@@ -36,6 +36,19 @@ type Origin struct {
 	Identity string
 	// Pending is how many messages the origin has behind this one.
 	Pending uint64
+	// Said, if it is not 0, is the kind of a preface with the numbers SaidA and
+	// SaidB: a counter that takes over those of other streams has a value of its
+	// own, and a schedule that is restored has to be due again.
+	Said         PrefaceKind
+	SaidA, SaidB uint64
+}
+
+// Slots is how many slots a message takes that is stored with StoreFrom.
+func (o *Origin) Slots() int {
+	if o.Said != 0 {
+		return 3
+	}
+	return 2
 }
 
 // mirrorReadyBelow: a mirror answers direct reads for its origin once it was as
@@ -63,10 +76,11 @@ type pendingOrigin struct {
 	pending          uint64
 }
 
-// StoreFrom stores a message that was fetched from its origin, in two commands.
-// The slot that it returns is that of the second one, which has the result.
+// StoreFrom stores a message that was fetched from its origin, in as many
+// commands as o.Slots says. The slot that it returns is that of the last one,
+// which has the result.
 func (b *Batch) StoreFrom(stream Incarnation, o *Origin, subject, header, payload []byte) int {
-	if b.slots+2 > MaxSlots {
+	if b.slots+o.Slots() > MaxSlots {
 		return -1
 	}
 	size := stream.encodedLen() + uvarintLen(uint64(len(o.Source))) + len(o.Source) + uvarintLen(o.Previous) + uvarintLen(o.Seq) +
@@ -81,6 +95,9 @@ func (b *Batch) StoreFrom(stream Incarnation, o *Origin, subject, header, payloa
 	b.data = appendText(b.data, o.Identity)
 	b.data = binary.AppendUvarint(b.data, o.Pending)
 	b.slots++
+	if o.Said != 0 {
+		b.Preface(o.Said, o.SaidA, o.SaidB)
+	}
 	return b.Publish(stream, subject, header, payload)
 }
 
@@ -107,7 +124,7 @@ func (m *Machine) origin(body *protocol.Reader, result *Result) {
 }
 
 // take stores a message of another stream, if it is the next one.
-func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, r *record, result *Result) {
+func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, p *preface, r *record, result *Result) {
 	state := s.origins[string(o.source)]
 	mirrors := len(o.source) == 0 && (s.config.Mirror != nil || s.intake) && o.previous == s.last
 	follows := len(o.source) > 0 && state != nil && state.follows(o)
@@ -116,10 +133,13 @@ func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, r *
 		result.Err = server.NewJSStreamSequenceNotMatchError()
 		return
 	case mirrors:
-		s.takeForMirror(o, message, h, r, result)
+		s.takeForMirror(o, message, h, p, r, result)
+		return
+	case s.config.AllowMsgCounter && !s.met(p, h, message, nil):
+		result.Unmet = true
 		return
 	}
-	seq, err := s.admitFrom(message, h, r.content)
+	seq, err := s.admitFrom(message, h, p, r.content)
 	if err != nil {
 		result.Err = err
 		return
@@ -150,13 +170,13 @@ func (o *originState) follows(next *pendingOrigin) bool {
 
 // takeForMirror stores the message under the sequence and time that it has at
 // its origin. Nothing is refused: a mirror has no mind of its own.
-func (s *Stream) takeForMirror(o *pendingOrigin, message *Message, h *publishHeaders, r *record, result *Result) {
+func (s *Stream) takeForMirror(o *pendingOrigin, message *Message, h *publishHeaders, p *preface, r *record, result *Result) {
 	if len(h.rollup) > 0 && (s.intake || s.admitRollup(message, h, &noPreface, nil) != nil) {
 		h.rollup = nil
 	}
 	s.skipTo(o.seq - 1)
 	r.stamp = o.stamp - int64(r.slot)
-	result.Seq = s.accept(message, h, &noPreface, r)
+	result.Seq = s.accept(message, h, p, r)
 	if o.pending < mirrorReadyBelow && !s.mirrorReady && !s.intake {
 		s.mirrorReady = true
 		s.machine.event(Event{Kind: EventMirrorReady, Stream: s})
@@ -165,7 +185,7 @@ func (s *Stream) takeForMirror(o *pendingOrigin, message *Message, h *publishHea
 
 // admitFrom decides whether a message of a source is stored. What its origin has
 // decided is not decided again. A sequence means that it is a duplicate.
-func (s *Stream) admitFrom(message *Message, h *publishHeaders, content uint32) (uint64, *server.ApiError) {
+func (s *Stream) admitFrom(message *Message, h *publishHeaders, p *preface, content uint32) (uint64, *server.ApiError) {
 	if s.config.Sealed {
 		return 0, server.NewJSStreamSealedError()
 	}
@@ -175,9 +195,20 @@ func (s *Stream) admitFrom(message *Message, h *publishHeaders, content uint32) 
 	if len(message.Header) > math.MaxUint16 {
 		return 0, server.NewJSStreamHeaderExceedsMaximumError()
 	}
+	if len(h.increment) > 0 && !validIncrement(h.increment) {
+		return 0, server.NewJSMessageIncrInvalidError()
+	}
 	if window := span(s.config.Duplicates); len(h.id) > 0 && window > 0 {
 		if seq, ok := s.dedup.find(h.id, s.machine.now-window); ok {
 			return seq, nil
+		}
+	}
+	if s.config.AllowMsgCounter {
+		switch {
+		case len(h.increment) == 0:
+			return 0, server.NewJSMessageIncrMissingError()
+		case p.kind != PrefaceCounter:
+			return 0, server.NewJSMessageCounterBrokenError()
 		}
 	}
 	if len(h.rollup) > 0 && s.admitRollup(message, h, &noPreface, nil) != nil {

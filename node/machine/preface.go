@@ -12,11 +12,11 @@ type PrefaceKind uint8
 
 const (
 	// PrefaceCounter: the payload is the value of a counter (ADR-49), computed
-	// from message A, 0 for none. It holds while A is the last message of the
-	// publish's subject.
+	// from the message that A names, in the way that B says, a CounterBase. It
+	// holds while that is the last message of the publish's subject.
 	PrefaceCounter PrefaceKind = 1
-	// PrefaceBroken: message A, the last of the publish's subject, is not the
-	// value of a counter.
+	// PrefaceBroken: the message that A and B name, the last of the publish's
+	// subject, is not the value of a counter.
 	PrefaceBroken PrefaceKind = 2
 	// PrefaceMarker: the publish is a delete marker that takes the place of
 	// message A (ADR-43). It holds while A is the only message of its subject.
@@ -29,6 +29,16 @@ const (
 	PrefaceSchedule PrefaceKind = 5
 )
 
+// CounterBase says how the message is named from which the value of a counter
+// was computed. One that is on its way into the log has no sequence yet.
+type CounterBase uint64
+
+const (
+	BaseSequence CounterBase = 0 // by its sequence, 0 for no message
+	BaseSlot     CounterBase = 1 // by its slot in the same entry
+	BaseStamp    CounterBase = 2 // by its time, which only one message of an entry has
+)
+
 // ScheduleFlaw says what is wrong with the pattern of a schedule. Whoever
 // proposes it has looked, because the rules of time zones change.
 type ScheduleFlaw uint64
@@ -37,6 +47,8 @@ const (
 	ScheduleFine       ScheduleFlaw = 0
 	ScheduleBadPattern ScheduleFlaw = 1
 	ScheduleBadZone    ScheduleFlaw = 2
+	// ScheduleNever: the pattern is one of which the NATS server makes nothing.
+	ScheduleNever ScheduleFlaw = 3
 )
 
 // preface is what was said about the publish of the next slot. The zero value
@@ -69,8 +81,17 @@ func (b *Batch) Preface(kind PrefaceKind, x, y uint64) int {
 
 func decodePreface(body *protocol.Reader) preface {
 	p := preface{kind: PrefaceKind(body.Byte()), a: body.Uvarint(), b: body.Uvarint()}
-	bad := p.kind < PrefaceCounter || p.kind > PrefaceSchedule
-	if p.kind == PrefaceSchedule && (p.a > maxStamp || p.b > uint64(ScheduleBadZone)) || bad || p.a > math.MaxInt64 {
+	bad := p.a > math.MaxInt64
+	switch p.kind {
+	case PrefaceCounter, PrefaceBroken:
+		bad = bad || p.b > uint64(BaseStamp)
+	case PrefaceSchedule:
+		bad = p.a > maxStamp || p.b > uint64(ScheduleNever)
+	case PrefaceMarker, PrefaceFire:
+	default:
+		bad = true
+	}
+	if bad {
 		body.Fail()
 	}
 	return p
@@ -92,10 +113,7 @@ func (s *Stream) met(p *preface, h *publishHeaders, message *Message, batch *bat
 	case 0:
 		return len(h.schedule) == 0 || !s.config.AllowMsgSchedules
 	case PrefaceCounter, PrefaceBroken:
-		if batch.has(message.Subject) {
-			return batch.subjects[string(message.Subject)].last == p.a
-		}
-		return s.lastOfLiteral(message.Subject) == p.a
+		return s.basedOn(p, message.Subject, batch)
 	case PrefaceMarker:
 		id, ok := s.subjects.lookup(message.Subject)
 		return ok && s.subjects.list[id].count == 1 && s.lastSeq(id) == p.a
@@ -104,4 +122,22 @@ func (s *Stream) met(p *preface, h *publishHeaders, message *Message, batch *bat
 		return ok && schedule.due == int64(p.b)
 	}
 	return true
+}
+
+// basedOn reports whether the last message of a subject is the one that the
+// preface of a counter names.
+func (s *Stream) basedOn(p *preface, subject []byte, batch *batchCheck) bool {
+	if batch.has(subject) {
+		last := batch.subjects[string(subject)]
+		return p.b == uint64(BaseSequence) && last.last == p.a || p.b == uint64(BaseSlot) && uint64(last.slot) == p.a
+	}
+	seq := s.lastOfLiteral(subject)
+	if p.b == uint64(BaseSequence) {
+		return seq == p.a
+	}
+	r, ok := s.index.get(seq)
+	if p.b == uint64(BaseSlot) {
+		return ok && r.entry == s.machine.index && uint64(r.slot) == p.a
+	}
+	return ok && uint64(r.stamp)+uint64(r.slot) == p.a
 }

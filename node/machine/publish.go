@@ -29,14 +29,14 @@ func (m *Machine) publish(body *protocol.Reader, op opcode, offset, size uint32,
 		h = &m.headers
 		h.read(message.Header)
 	}
-	if m.pending.set {
-		m.pending.set = false
-		s.take(&m.pending, &message, h, &r, result)
-		return
-	}
 	var p preface
 	if m.prefaced {
 		p = m.takePreface()
+	}
+	if m.pending.set {
+		m.pending.set = false
+		s.take(&m.pending, &message, h, &p, &r, result)
+		return
 	}
 	if m.batch != nil {
 		m.publishOfBatch(s, &message, h, &p, &r, result)
@@ -109,7 +109,7 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 	} else {
 		s.lastID = ""
 	}
-	if s.config.AllowMsgSchedules {
+	if s.config.AllowMsgSchedules || len(h.scheduleNext) > 0 {
 		s.followSchedules(message, h, p, seq, keep)
 	}
 	if len(h.rollup) > 0 {

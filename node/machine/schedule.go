@@ -14,7 +14,7 @@ import (
 
 // A schedule (ADR-51) is a message with the header Nats-Schedule that says when
 // another message is to be published. A subject has at most one: any other
-// message that is stored on the subject ends it. The machine keeps when each is
+// message that is stored on the subject ends it, unless a schedule made that. The machine keeps when each is
 // due. Who leads publishes what is due, and the header Nats-Schedule-Next of that
 // says when the schedule is due again, or that it is to be purged.
 
@@ -107,8 +107,8 @@ func (s *Stream) isSchedule(subject []byte) (schedule, exists bool) {
 	if !ok {
 		return false, false
 	}
-	_, schedule = s.schedules[id]
-	return schedule, true
+	found, schedule := s.schedules[id]
+	return schedule && found.seq == s.lastSeq(id), true
 }
 
 // admitSchedule checks the headers of a schedule.
@@ -124,7 +124,7 @@ func (s *Stream) admitSchedule(message *Message, h *publishHeaders, p *preface) 
 		return server.NewJSMessageSchedulesPatternInvalidError()
 	case p.b == uint64(ScheduleBadZone):
 		return server.NewJSMessageSchedulesTimeZoneInvalidError()
-	case len(h.schedule) == 0:
+	case len(h.schedule) == 0 || p.b == uint64(ScheduleNever):
 		return nil
 	case !validScheduleTTL(h.scheduleTTL):
 		return server.NewJSMessageSchedulesTTLInvalidError()
@@ -182,16 +182,16 @@ func (s *Stream) admitSchedulePurge(message *Message, h *publishHeaders, p *pref
 // followSchedules lets a message that was accepted start, move on or end
 // schedules. With keep 0 it was not stored.
 func (s *Stream) followSchedules(message *Message, h *publishHeaders, p *preface, seq, keep uint64) {
-	if id, ok := s.subjects.lookup(message.Subject); ok && keep > 0 {
-		if len(h.schedule) > 0 && p.kind == PrefaceSchedule {
+	if id, ok := s.subjects.lookup(message.Subject); ok && keep > 0 && s.config.AllowMsgSchedules {
+		if len(h.schedule) > 0 && p.kind == PrefaceSchedule && p.b == uint64(ScheduleFine) {
 			s.unschedule(id)
 			s.setSchedule(id, seq, int64(p.a))
-		} else if len(s.schedules) > 0 {
+		} else if len(s.schedules) > 0 && len(h.scheduler) == 0 {
 			s.unschedule(id)
 		}
 	}
 	switch {
-	case len(h.scheduleNext) == 0 || len(h.scheduler) == 0:
+	case len(h.scheduleNext) == 0 || len(h.scheduler) == 0 || s.intake && bytes.Equal(h.scheduleNext, schedulePurge):
 	case !bytes.Equal(h.scheduleNext, schedulePurge):
 		s.moveSchedule(h)
 	case s.config.AllowRollup && !s.config.DenyPurge:
@@ -203,15 +203,27 @@ func (s *Stream) followSchedules(message *Message, h *publishHeaders, p *preface
 // header does not say it.
 func (s *Stream) moveSchedule(h *publishHeaders) bool {
 	next, err := time.Parse(time.RFC3339Nano, string(h.scheduleNext))
-	due := next.UnixNano()
 	id, ok := s.subjects.lookup(h.scheduler)
-	if err != nil || !ok || due < 0 || due > maxStamp {
+	if err != nil || !ok {
 		return false
 	}
 	if old, ok := s.schedules[id]; ok {
-		s.setSchedule(id, old.seq, due)
+		s.setSchedule(id, old.seq, ScheduleStamp(next))
 	}
 	return true
+}
+
+// ScheduleStamp is the stamp at which a schedule is due that fires at that time:
+// at once if the time is before all stamps, and at the last of them if it is
+// behind (in the year 2116).
+func ScheduleStamp(at time.Time) int64 {
+	switch {
+	case at.Before(time.Unix(0, 0)):
+		return 0
+	case at.After(time.Unix(0, maxStamp)):
+		return maxStamp
+	}
+	return at.UnixNano()
 }
 
 // refused takes note that a message was not stored after all. What a schedule

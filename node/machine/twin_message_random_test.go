@@ -38,9 +38,28 @@ func (p *pair) publishRandom(s *Stream, twin *twinStream) {
 	}
 	var said preface
 	if twin.config.AllowMsgCounter && p.random.IntN(8) > 0 {
-		said = preface{kind: PrefaceCounter, a: twin.lastOf(subject)}
+		said = p.counterBase(twin, subject)
 	}
 	p.publishMessage(s, twin, subject, headers, said)
+}
+
+// counterBase names the last message of a subject, in one of the ways.
+func (p *pair) counterBase(twin *twinStream, subject string) preface {
+	last := twin.lastOf(subject)
+	said := preface{kind: PrefaceCounter, a: last}
+	if last == 0 {
+		return said
+	}
+	stamp := twin.messages[last].stamp
+	switch CounterBase(p.random.IntN(3)) {
+	case BaseStamp:
+		said.a, said.b = uint64(stamp), uint64(BaseStamp)
+	case BaseSlot:
+		if stamp >= p.now {
+			said.a, said.b = uint64(stamp-p.now), uint64(BaseSlot)
+		}
+	}
+	return said
 }
 
 // publishMessage adds a publish with a preface, if it has a kind, that holds.
@@ -140,8 +159,8 @@ func (p *pair) scheduleRandom(s *Stream, twin *twinStream) {
 		headers[server.JSScheduleTTL] = "5s"
 	}
 	said := preface{kind: PrefaceSchedule, a: uint64(p.now + p.random.Int64N(int64(3*time.Second)))}
-	if p.random.IntN(8) == 0 {
-		said.b = uint64(ScheduleBadPattern)
+	if p.random.IntN(6) == 0 {
+		said.b = []uint64{uint64(ScheduleBadPattern), uint64(ScheduleNever)}[p.random.IntN(2)]
 	}
 	if p.random.IntN(4) == 0 { // a client ends one, or what is none
 		subject, said = strings.ToLower(s.Name())+".x", preface{}
@@ -172,7 +191,8 @@ func (p *pair) fireRandom(s *Stream, twin *twinStream) {
 	if p.random.IntN(4) == 0 {
 		headers[server.JSExpectedLastSeq] = "12345" // it is refused
 	}
-	p.publishMessage(s, twin, strings.ToLower(s.Name())+".x", headers, preface{kind: PrefaceFire, a: one.seq, b: uint64(one.due)})
+	target := strings.ToLower(s.Name()) + []string{".x", ".schedule.0"}[p.random.IntN(2)]
+	p.publishMessage(s, twin, target, headers, preface{kind: PrefaceFire, a: one.seq, b: uint64(one.due)})
 }
 
 // atomicRandom publishes a few messages of different subjects together.

@@ -137,8 +137,10 @@ func (s *twinStream) accept(m *twinMessage, headers map[string]string, p preface
 		if len(s.messages) == 1 {
 			s.first = seq
 		}
-		delete(s.schedules, m.subject)
-		if headers[server.JSSchedulePattern] != "" && p.kind == PrefaceSchedule {
+		if headers[server.JSScheduler] == "" {
+			delete(s.schedules, m.subject)
+		}
+		if headers[server.JSSchedulePattern] != "" && p.kind == PrefaceSchedule && p.b == uint64(ScheduleFine) {
 			s.schedules[m.subject] = twinSchedule{seq, int64(p.a)}
 		}
 	}
@@ -184,6 +186,7 @@ func (s *twinStream) checkSchedule(headers map[string]string, p preface) server.
 		return server.JSMessageSchedulesDisabledErr
 	case p.b == uint64(ScheduleBadPattern):
 		return server.JSMessageSchedulesPatternInvalidErr
+	case p.b == uint64(ScheduleNever):
 	case headers[server.JSScheduleTTL] != "" && !s.config.AllowMsgTTL:
 		return server.JSMessageTTLDisabledErr
 	}
@@ -194,7 +197,7 @@ func (s *twinStream) checkSchedule(headers map[string]string, p preface) server.
 	if !s.config.AllowMsgSchedules {
 		return server.JSMessageSchedulesDisabledErr
 	}
-	if _, ok := s.schedules[subject]; !ok && s.lastOf(subject) > 0 {
+	if last := s.lastOf(subject); last > 0 && s.schedules[subject].seq != last {
 		return server.JSMessageSchedulesSchedulerInvalidErr
 	}
 	return 0
