@@ -13,6 +13,7 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+	_ "time/tzdata" // for schedules: the system may have none
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -113,7 +114,7 @@ func (n *Node) openMember() (err error) {
 		Name: n.config.Name, Cluster: n.config.Cluster.Name, Members: n.memberNames(), Continue: n.config.ContinueWhenLost(),
 		QuarantineStores: n.config.Quarantine.Stores, QuarantineBytes: int64(n.config.Quarantine.MB) << 20,
 		ScrubBytesPerSecond: n.config.ScrubMBPerSecond << 20,
-		Dir:                 n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(),
+		Dir:                 n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(), Zone: time.LoadLocation,
 		Now: func() int64 { return time.Now().UnixNano() }, Elapsed: n.uptime.elapsed,
 		Random: randomNumber, Restoring: n.notify.restoring, Logger: n.logger,
 	})

@@ -28,6 +28,10 @@ const (
 	backupCompression = "github.com/klauspost/compress/s2"
 )
 
+// cronPatterns reads the patterns of schedules, and knows when they are due. It
+// is handed the time.
+const cronPatterns = "github.com/robfig/cron/v3"
+
 // layers is the map of the house. A package that is not in it fails the test:
 // a new one needs a decision about where it stands.
 var layers = map[string]layer{
@@ -42,7 +46,7 @@ var layers = map[string]layer{
 	"node/replica": {pure: true, imports: []string{"protocol", "replication", "mesh"}},
 	"node/bus":     {},
 	"node/jetstream": {pure: true, imports: []string{"protocol", "node/machine"},
-		external: []string{natsSchema, handedLogger, backupFormat, backupCompression}},
+		external: []string{natsSchema, handedLogger, backupFormat, backupCompression, cronPatterns}},
 	"node/config":  {imports: []string{"protocol", "mesh/transport"}},
 	"node/explore": {imports: []string{"protocol", "replication", "mesh", "node/replica"}},
 	"node/member": {pure: true, imports: []string{"protocol", "replication", "mesh", "wal",

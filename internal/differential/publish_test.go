@@ -65,6 +65,10 @@ var publishStreams = map[string]object{
 	"interest":     {"retention": "interest"},
 	"memory":       {"storage": "memory"},
 	"nowindow":     {"duplicate_window": 0},
+	"schedules":    {"allow_msg_schedules": true},
+	"schedulesttl": {"allow_msg_schedules": true, "allow_msg_ttl": true, "storage": "memory"},
+	"counter":      {"allow_msg_counter": true},
+	"counterempty": {"allow_msg_counter": true, "allow_rollup_hdrs": true, "max_msg_size": 120},
 }
 
 // TestPublish publishes with all kinds of headers.
@@ -74,14 +78,19 @@ func TestPublish(t *testing.T) {
 			t.Parallel()
 			compare(t, func(s *session) {
 				s.create(change)
+				body := "7 bytes"
+				if name == "counterempty" {
+					body = "" // what an increment has to be
+				}
 				for _, lines := range publishes {
 					headers := make([]string, len(lines))
 					for i, line := range lines {
 						headers[i] = strings.ReplaceAll(line, "NAME", s.name)
 					}
-					s.ask(s.name+".a", "7 bytes", headers...)
+					s.ask(s.name+".a", body, headers...)
 					s.api("STREAM.MSG.GET."+s.name, object{"last_by_subj": s.name + ".a"})
 				}
+				s.ask(s.name+".b", nil, "Nats-Incr: 1")
 				s.api("STREAM.INFO."+s.name, object{"subjects_filter": ">", "deleted_details": true})
 				s.delete()
 			})

@@ -163,15 +163,26 @@ func (s *session) ask(subject string, body any, headers ...string) *answer {
 // one to write down, or too long.
 func (s *session) until(subject string, body any, good func(a *answer) bool) *answer {
 	payload := s.encode(body)
+	var a *answer
+	s.eventually(func() bool {
+		a = s.request("$JS.API."+subject, payload, nil)
+		return good(a)
+	})
+	s.told = append(s.told, telling{describe(subject, payload, nil) + " (at last)", a.fields()})
+	return a
+}
+
+// eventually looks again and again, until what it looks for is there, or too
+// long.
+func (s *session) eventually(there func() bool) bool {
 	deadline := time.Now().Add(untilLimit)
-	for {
-		a := s.request("$JS.API."+subject, payload, nil)
-		if good(a) || time.Now().After(deadline) {
-			s.told = append(s.told, telling{describe(subject, payload, nil) + " (at last)", a.fields()})
-			return a
+	for !there() {
+		if time.Now().After(deadline) {
+			return false
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	return true
 }
 
 // message is what is sent; with headers that are kept as they are written.

@@ -64,6 +64,7 @@ const (
 	waitFeed
 	waitDone
 	waitFast
+	waitIncrement
 )
 
 type span struct{ start, end uint32 }
@@ -78,6 +79,8 @@ type call struct {
 	feed     *feed                            // that proposed a message
 	size     int                              // of it
 	done     func(*Door, *machine.Result)     // of waitDone: answers a publisher
+	total    *runningTotal                    // that the message changes, see counter.go
+	step     *increment                       // of a client
 	replies  span                             // of double acks, in proposal.replies
 }
 
@@ -108,6 +111,20 @@ func (d *Door) room(size int) {
 
 // wait notes who waits for the command that was just added.
 func (b *batches) wait(w waiter) { b.open.waiters = append(b.open.waiters, w) }
+
+// said is what a preface says about a publish; the zero value says nothing.
+type said struct {
+	kind machine.PrefaceKind
+	a, b uint64
+}
+
+// say adds a preface for the publish that is added next.
+func (b *batches) say(s said) {
+	if s.kind != 0 {
+		b.builder.Preface(s.kind, s.a, s.b)
+		b.wait(waiter{})
+	}
+}
 
 // waitForCall notes a call as the waiter of the command that was just added.
 func (b *batches) waitForCall(kind waiterKind, c call) {
@@ -237,7 +254,11 @@ func (d *Door) refused(p *proposal) {
 		case waitCall:
 			d.answerUnavailable(p.calls[w.span.start].request)
 		case waitFeed:
-			d.lost(p.calls[w.span.start].feed, p.calls[w.span.start].size)
+			k := &p.calls[w.span.start]
+			d.lost(k.feed, k.size)
+			d.lostIncrement(k.total)
+		case waitIncrement, waitDone:
+			d.lostIncrement(p.calls[w.span.start].total)
 		}
 	}
 	d.release(p)
@@ -286,7 +307,7 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 		w, result := &p.waiters[slot], &results.Slots[slot]
 		switch w.kind {
 		case waitPublish:
-			d.acknowledge(p.reply(w.span), result)
+			d.acknowledge(p.reply(w.span), result, "")
 			answered++
 		case waitCall:
 			c := &p.calls[w.span.start]
@@ -302,11 +323,16 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 		case waitFeed:
 			d.fed(&p.calls[w.span.start], result)
 		case waitDone:
-			p.calls[w.span.start].done(d, result)
+			k := &p.calls[w.span.start]
+			k.done(d, result)
+			d.summed(k.total, result)
 			answered++
 		case waitFast:
 			m := &p.fast[w.span.start]
 			d.memberDecided(m, p.reply(m.reply), result)
+		case waitIncrement:
+			d.incremented(&p.calls[w.span.start], result)
+			answered++
 		}
 	}
 	if b := &d.batches; len(b.flying) == 0 {

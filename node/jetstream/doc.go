@@ -30,7 +30,9 @@
 // Every change of streams, messages and consumers, deliveries included, is a
 // command in the log. The door decides when to propose a delivery, because it
 // alone knows who waits; which messages it hands out is decided when the
-// command is applied. What the door keeps (pull requests, who waits for which
+// command is applied. So it is with the messages of schedules and the sums of
+// counters: the door makes them, and they are stored if the schedule is still due
+// then, and the sum was made from the last message. What the door keeps (pull requests, who waits for which
 // answer, atomic batches before their commit) is volatile: a new leader starts
 // without it, and clients ask again.
 //

@@ -42,6 +42,9 @@ type Options struct {
 	Limits  machine.Limits // what the node's configuration allows
 	Domain  string         // JetStream domain; empty for none
 	Name    string         // of the node, for those who are told of requests
+	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there
+	// are none, and schedules that name one are refused.
+	Zone func(name string) (*time.Location, error)
 
 	// MaxPayload is the most bytes of header and payload that a client's message
 	// may have. Default 1 MiB.
@@ -94,8 +97,11 @@ type Door struct {
 	last       *stream
 	touched    []*stream                       // with messages in the open batch that somebody waits for
 	marking    map[machine.Incarnation]*stream // those that leave delete markers
-	subjects   map[string]int                  // how many streams listen to a subject
-	reserved   int                             // streams with a subject that begins with $ or a wildcard
+	scheduling map[machine.Incarnation]*stream // those that have schedules
+	zones      zones
+	totals     map[totalKey]*runningTotal // counters with increments that were not applied yet
+	subjects   map[string]int             // how many streams listen to a subject
+	reserved   int                        // streams with a subject that begins with $ or a wildcard
 
 	consumers map[machine.Incarnation]*consumer
 	// byName finds a consumer by "stream.consumer", the way its subjects name it.
@@ -155,6 +161,7 @@ func New(options Options) *Door {
 		options: options,
 	}
 	d.bus = &loopback{Bus: options.Bus, door: d}
+	d.zones.load = options.Zone
 	d.batches.builder.SetAccount(options.Account)
 	d.hear = d.heard
 	d.forget()
@@ -173,6 +180,8 @@ func (d *Door) forget() {
 	d.reads.reset()
 	d.streams = make(map[machine.Incarnation]*stream)
 	d.marking = make(map[machine.Incarnation]*stream)
+	d.scheduling = make(map[machine.Incarnation]*stream)
+	d.totals = make(map[totalKey]*runningTotal)
 	d.subjects = make(map[string]int)
 	d.reserved = 0
 	d.consumers = make(map[machine.Incarnation]*consumer)
@@ -386,6 +395,7 @@ func (d *Door) Tick(now int64) {
 	d.tickMarkers(now)
 	d.tickStaged(now)
 	d.tickIngests(now)
+	d.tickSchedules(now)
 	d.logStale(now)
 	if len(d.stalled) > 0 && d.bus.Pending() <= d.options.MaxOutbound {
 		for _, c := range d.stalled {

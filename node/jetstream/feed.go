@@ -309,23 +309,42 @@ func (d *Door) mayPropose(f *feed, now int64) bool {
 	return true
 }
 
-// proposeFrom proposes a message of the origin.
-func (d *Door) proposeFrom(f *feed, o *machine.Origin, subject string, header, payload []byte) {
+// proposeFrom proposes a message of the origin. It reports false when the message
+// has to be fetched again later.
+func (d *Door) proposeFrom(f *feed, o *machine.Origin, subject string, header, payload []byte) bool {
 	o.Source, o.Previous, o.Identity = f.name, f.previous, f.identity
 	header = d.takenHeader(f, o, subject, header)
 	target := []byte(f.transform(subject))
 	if st := d.streamOf(f.stream); st != nil && st.transforms.input != nil {
 		target = st.transforms.storedSubject(target)
 	}
-	size := len(header) + len(payload) + len(target) + len(f.name) + 2*commandOverhead
-	d.room(size)
-	d.batches.builder.StoreFrom(f.stream.Incarnation(), o, target, header, payload)
-	d.batches.wait(waiter{})
-	d.batches.waitForCall(waitFeed, call{feed: f, size: size})
+	k := call{feed: f}
+	if f.stream.Config().AllowMsgCounter && f.name != "" {
+		var ok bool
+		if header, payload, ok = d.sumSourced(&k, target, header, payload); !ok {
+			f.broken, f.retryAt = true, d.node.Now()+retryDelay
+			return false
+		}
+	}
+	k.size = len(header) + len(payload) + len(target) + len(f.name) + 3*commandOverhead
+	d.room(k.size)
+	if k.total != nil {
+		o.Said = machine.PrefaceCounter
+		o.SaidA, o.SaidB = k.total.base(d.batches.open)
+	}
+	slot := d.batches.builder.StoreFrom(f.stream.Incarnation(), o, target, header, payload)
+	for range o.Slots() - 1 {
+		d.batches.wait(waiter{})
+	}
+	d.batches.waitForCall(waitFeed, k)
+	if k.total != nil {
+		k.total.onTheWay(d.batches.open, slot)
+	}
 	d.touch(f.stream)
 	f.previous = o.Seq
 	f.flying++
-	f.bytes += size
+	f.bytes += k.size
+	return true
 }
 
 // transform returns the subject under which a message is stored.
@@ -388,17 +407,19 @@ func (d *Door) fed(k *call, result *machine.Result) {
 	f := k.feed
 	f.flying--
 	f.bytes -= k.size
+	d.summed(k.total, result)
 	if f.gone {
 		return
 	}
+	stored := result.Err == nil && !result.Unmet
 	if f.remote != nil {
-		f.remote.settled(result.Err == nil)
+		f.remote.settled(stored)
 	}
-	if result.Err != nil && !f.broken {
+	if !stored && !f.broken {
 		f.broken = true
 		now := d.node.Now()
 		f.retryAt = now + feedPause
-		if result.Err.ErrCode != uint16(server.JSStreamSequenceNotMatchErr) && now-f.limited > int64(time.Minute) {
+		if result.Err != nil && result.Err.ErrCode != uint16(server.JSStreamSequenceNotMatchErr) && now-f.limited > int64(time.Minute) {
 			f.limited = now
 			d.logger.Warn("a sourced message cannot be stored; it is tried again", "stream", f.stream.Name(), "source", f.source.Name, "error", result.Err)
 		}

@@ -38,7 +38,9 @@ func (d *Door) advanceFeed(f *feed, now int64) {
 			return
 		}
 		from := machine.Origin{Seq: stored.Seq, Stamp: stored.Stamp, Pending: origin.State().LastSeq - stored.Seq}
-		d.proposeFrom(f, &from, string(m.Subject), m.Header, m.Payload)
+		if !d.proposeFrom(f, &from, string(m.Subject), m.Header, m.Payload) {
+			return
+		}
 	}
 	if f.next <= origin.State().LastSeq && d.mayPropose(f, now) {
 		d.scheduleFeed(f) // there is more; others first

@@ -87,6 +87,24 @@ func appendWithout(dst, header []byte, prefixes ...string) []byte {
 	return append(dst, crlf...)
 }
 
+// withHeader returns a header in which the first line named key has that value,
+// or one more line if there is none.
+func withHeader(header []byte, key, value string) []byte {
+	at := headerAt(header, key)
+	if at < 0 {
+		return append(appendLine(appendHeaderStart(nil, header), key, value), crlf...)
+	}
+	start := at + len(key) + 1
+	if start < len(header) && header[start] == ' ' {
+		start++
+	}
+	end := bytes.Index(header[start:], []byte(crlf))
+	if end < 0 {
+		return header
+	}
+	return slices.Concat(header[:start], []byte(value), header[start+end:])
+}
+
 // withoutStatus drops the status of a header's first line, so that a stored
 // message is never mistaken for a control message. The input is changed in place.
 func withoutStatus(header []byte) []byte {

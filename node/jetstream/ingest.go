@@ -165,8 +165,12 @@ func (d *Door) proposeMember(s *machine.Stream, b *ingest, m *Message, fast *fas
 	if leavesMarkers(s) {
 		header = d.withLeastTTL(s, header)
 	}
+	var says said
+	if s.Config().AllowMsgSchedules {
+		header, says = d.prepareSchedule(header)
+	}
 	subject := b.of.transforms.storedSubject(m.Subject)
-	size := len(header) + len(m.Payload) + len(subject) + 2*commandOverhead
+	size := len(header) + len(m.Payload) + len(subject) + 3*commandOverhead
 	member := machine.FastMember{ID: fast.id, Seq: fast.seq, Last: last, GapOk: b.gapOk}
 	if fast.seq == 1 {
 		member.Begin, member.Flow, member.Reply = true, b.most, m.Reply
@@ -178,6 +182,7 @@ func (d *Door) proposeMember(s *machine.Stream, b *ingest, m *Message, fast *fas
 	if builder.Fast(s.Incarnation(), &member); builder.Slots() > slots {
 		d.batches.wait(waiter{})
 	}
+	d.batches.say(says)
 	builder.Publish(s.Incarnation(), subject, header, m.Payload)
 	d.touch(s)
 	b.pending++

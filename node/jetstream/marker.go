@@ -72,8 +72,7 @@ func (d *Door) endMessages(s *machine.Stream, st *stream, stamp int64) {
 	header := markerHeader(s.Config().SubjectDeleteMarkerTTL)
 	for _, one := range lasts {
 		d.room(len(header) + len(one.subject) + 2*commandOverhead)
-		d.batches.builder.Preface(machine.PrefaceMarker, one.seq, 0)
-		d.batches.wait(waiter{})
+		d.batches.say(said{kind: machine.PrefaceMarker, a: one.seq})
 		d.batches.builder.Publish(s.Incarnation(), one.subject, header, nil)
 		d.batches.waitForCall(waitCall, call{complete: done})
 		d.touch(s)

@@ -83,7 +83,19 @@ func (d *Door) publish(m *Message) {
 	if st := d.streamOf(s); st != nil && st.transforms.input != nil {
 		subject = st.transforms.storedSubject(subject)
 	}
-	d.room(size + len(subject) + commandOverhead)
+	var says said
+	if len(header) > 0 {
+		switch config := s.Config(); {
+		case config.AllowMsgCounter:
+			d.increment(s, m, subject, header, reply)
+			return
+		case config.AllowMsgSchedules:
+			header, says = d.prepareSchedule(header)
+			size = len(header) + len(m.Payload)
+		}
+	}
+	d.room(size + len(subject) + 2*commandOverhead)
+	b.say(says)
 	b.builder.Publish(s.Incarnation(), subject, header, m.Payload)
 	d.touch(s)
 	if len(reply) == 0 {
@@ -113,8 +125,9 @@ func (d *Door) storedHeader(header []byte) []byte {
 	return withoutHeader(withoutStatus(d.scratch), server.ClientInfoHdr)
 }
 
-// acknowledge sends the PubAck of a publish that was applied.
-func (d *Door) acknowledge(reply []byte, result *machine.Result) {
+// acknowledge sends the PubAck of a publish that was applied. Value is that of a
+// counter that it changed.
+func (d *Door) acknowledge(reply []byte, result *machine.Result, value string) {
 	if result.Err != nil || result.Stream == nil {
 		if result.Stream == nil {
 			// Its stream went away in the meantime: nobody listens any more.
@@ -129,16 +142,19 @@ func (d *Door) acknowledge(reply []byte, result *machine.Result) {
 	if st == nil {
 		return
 	}
-	d.scratch = appendPubAck(d.scratch[:0], st.pubAck, result.Seq, result.Duplicate)
+	d.scratch = appendPubAck(d.scratch[:0], st.pubAck, result.Seq, result.Duplicate, value)
 	d.bus.Publish(reply, nil, nil, d.scratch)
 }
 
 // appendPubAck appends what server.PubAck encodes to.
-func appendPubAck(dst, prefix []byte, seq uint64, duplicate bool) []byte {
+func appendPubAck(dst, prefix []byte, seq uint64, duplicate bool, value string) []byte {
 	dst = append(dst, prefix...)
 	dst = strconv.AppendUint(dst, seq, 10)
-	if duplicate {
+	switch {
+	case duplicate:
 		dst = append(dst, `,"duplicate": true`...)
+	case value != "":
+		dst = append(append(append(dst, `,"val":"`...), value...), '"')
 	}
 	return append(dst, '}')
 }

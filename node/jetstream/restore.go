@@ -292,10 +292,18 @@ func (d *Door) restoreEntry(rs *restore, e *entry) error {
 	if len(e.name) == 0 {
 		return fmt.Errorf("message sequence %d has no subject", e.seq)
 	}
-	size += len(e.name) + 2*commandOverhead
+	origin := machine.Origin{Previous: rs.previous, Seq: e.seq, Stamp: e.stamp}
+	if rs.config.AllowMsgSchedules {
+		if due, flaw, is := d.zones.scheduled(e.header, e.stamp, d.nextStamp(d.node.Now())); is && flaw == machine.ScheduleFine {
+			origin.Said, origin.SaidA = machine.PrefaceSchedule, uint64(due)
+		}
+	}
+	size += len(e.name) + 3*commandOverhead
 	d.room(size)
-	d.batches.builder.StoreFrom(rs.stream.Incarnation(), &machine.Origin{Previous: rs.previous, Seq: e.seq, Stamp: e.stamp}, e.name, e.header, e.payload)
-	d.batches.wait(waiter{})
+	d.batches.builder.StoreFrom(rs.stream.Incarnation(), &origin, e.name, e.header, e.payload)
+	for range origin.Slots() - 1 {
+		d.batches.wait(waiter{})
+	}
 	d.proposeRestored(rs, size, nil)
 	rs.previous = e.seq
 	return nil

@@ -290,33 +290,85 @@ func (d *Door) tickStaged(now int64) {
 	}
 }
 
-// commitStaged proposes a batch, whose publisher waits at reply. Ended says that
-// a message which is not stored has ended it.
-func (d *Door) commitStaged(s *machine.Stream, b *staged, reply []byte, ended bool) {
-	st := d.streamOf(s)
-	if st == nil {
-		return // the stream is gone, as for a publish
-	}
-	d.room(len(b.arena) + (len(b.messages)+1)*commandOverhead)
-	builder := &d.batches.builder
-	builder.BeginAtomic(s.Incarnation())
-	d.batches.wait(waiter{})
+// member is a message of a batch as it is stored.
+type member struct {
+	subject []byte
+	says    said
+	summed
+}
+
+// compose makes of the messages of a batch what is stored. When it returns a total,
+// that has to be made anew first. Ended says that a message which is not stored
+// has ended the batch.
+func (d *Door) compose(s *machine.Stream, b *staged, ended bool) (members []member, size int, waits *runningTotal, apiErr *server.ApiError) {
+	config := s.Config()
 	for i := range b.messages {
 		subject, header, payload := b.message(i)
 		if ended && i == len(b.messages)-1 {
 			header = append(appendLine(appendHeaderStart(nil, header), server.JSBatchCommit, "1"), crlf...)
 		}
+		m := member{subject: b.of.transforms.storedSubject(subject)}
+		if config.AllowMsgSchedules {
+			header, m.says = d.prepareSchedule(header)
+		}
 		if leavesMarkers(s) {
 			header = d.withLeastTTL(s, header)
 		}
-		builder.Publish(s.Incarnation(), st.transforms.storedSubject(subject), header, payload)
-		if i < len(b.messages)-1 {
-			d.batches.wait(waiter{})
+		m.header, m.payload = header, payload
+		if config.AllowMsgCounter {
+			m.summed, apiErr = d.sum(s, m.subject, header, payload)
+		}
+		members = append(members, m)
+		size += m.size() + len(m.subject) + 2*commandOverhead
+		if m.total != nil && m.total.broken {
+			waits = m.total
+		}
+		if size > d.options.Batches.Bytes+2*commandOverhead*maxBatchMessages {
+			apiErr = server.NewJSAtomicPublishTooLargeBatchError(fmt.Sprintf("more than %d bytes", d.options.Batches.Bytes))
+		}
+		if waits != nil || apiErr != nil {
+			for i := range members {
+				d.unused(members[i].total)
+			}
+			return nil, 0, waits, apiErr
 		}
 	}
-	builder.EndAtomic()
+	return members, size, nil, nil
+}
+
+// commitStaged proposes a batch, whose publisher waits at reply.
+func (d *Door) commitStaged(s *machine.Stream, b *staged, reply []byte, ended bool) {
+	st := d.streamOf(s)
+	if st == nil || d.role != leading {
+		return // the stream or the leadership is gone, as for a publish
+	}
+	members, size, waits, apiErr := d.compose(s, b, ended)
+	switch {
+	case apiErr != nil:
+		d.refusePublish(reply, s, nil, apiErr)
+		return
+	case waits != nil:
+		waits.behind = append(waits.behind, func() { d.commitStaged(s, b, reply, ended) })
+		return
+	}
+	d.room(size)
+	d.batches.builder.BeginAtomic(s.Incarnation())
+	d.batches.wait(waiter{})
+	for i := range members {
+		m := &members[i]
+		d.batches.say(m.says)
+		d.addSummed(s, m.subject, &m.summed)
+		switch {
+		case i == len(members)-1:
+		case m.total == nil:
+			d.batches.wait(waiter{})
+		default:
+			d.batches.waitForCall(waitIncrement, call{total: m.total})
+		}
+	}
+	d.batches.builder.EndAtomic()
 	d.touch(s)
-	d.batches.waitForCall(waitDone, call{done: func(d *Door, result *machine.Result) {
+	d.batches.waitForCall(waitDone, call{total: members[len(members)-1].total, done: func(d *Door, result *machine.Result) {
 		switch {
 		case result.Unmet: // what was said about a message is not true any more
 			d.commitStaged(s, b, reply, ended)
@@ -331,7 +383,7 @@ func (d *Door) commitStaged(s *machine.Stream, b *staged, reply []byte, ended bo
 
 // appendBatchAck appends the PubAck of a batch with so many messages.
 func appendBatchAck(dst, prefix []byte, result *machine.Result, id string, count uint64) []byte {
-	dst = appendPubAck(dst, prefix, result.Seq, result.Duplicate)
+	dst = appendPubAck(dst, prefix, result.Seq, result.Duplicate, "")
 	dst = append(dst[:len(dst)-1], `,"batch":`...)
 	dst = strconv.AppendQuote(dst, id)
 	dst = append(dst, `,"count":`...)

@@ -20,6 +20,7 @@ type stream struct {
 
 	transforms transforms
 	endAt      int64 // its messages are not ended before, see marker.go
+	fireAt     int64 // its schedules do not fire before, see schedule.go
 
 	staged  map[string]*staged // atomic batches that are not committed, by ID
 	ingests map[string]*ingest // fast-ingest batches that have not ended, by ID
@@ -54,6 +55,9 @@ func (d *Door) followMessages(st *stream, s *machine.Stream) {
 	}
 	if !s.Config().AllowBatchPublish {
 		d.closeIngests(st)
+	}
+	if s.Config().AllowMsgSchedules {
+		d.scheduling[s.Incarnation()] = st
 	}
 }
 
@@ -114,6 +118,7 @@ func (d *Door) closeStream(s *machine.Stream) {
 		d.closeIngests(st)
 		delete(d.streams, s.Incarnation())
 		delete(d.marking, s.Incarnation())
+		delete(d.scheduling, s.Incarnation())
 		d.lastStream, d.last = nil, nil
 	}
 }

@@ -135,7 +135,7 @@ func (b *atomicBatch) check(s *Stream, message *Message, p *preface, content uin
 		h.read(message.Header)
 	}
 	switch {
-	case !s.met(p, h, message, check):
+	case !s.met(p, message, check):
 		b.unmet = true
 	case !s.config.AllowAtomicPublish:
 		b.err = server.NewJSAtomicPublishDisabledError()

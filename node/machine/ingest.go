@@ -167,7 +167,7 @@ func (s *Stream) publishOfRun(message *Message, h *publishHeaders, p *preface, r
 		result.Err, result.Over = run.err, run.err == nil
 		return
 	}
-	if result.Unmet = !s.met(p, h, message, nil); result.Unmet {
+	if result.Unmet = !s.met(p, message, nil); result.Unmet {
 		return
 	}
 	if len(h.atomicBatch) > 0 {

@@ -135,7 +135,7 @@ func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, p *
 	case mirrors:
 		s.takeForMirror(o, message, h, p, r, result)
 		return
-	case s.config.AllowMsgCounter && !s.met(p, h, message, nil):
+	case s.config.AllowMsgCounter && !s.met(p, message, nil):
 		result.Unmet = true
 		return
 	}

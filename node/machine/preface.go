@@ -106,12 +106,9 @@ func (m *Machine) takePreface() preface {
 	return m.preface
 }
 
-// met reports whether the preface of a publish holds, and that one is there
-// where it has to be. In a batch the messages before it count as stored.
-func (s *Stream) met(p *preface, h *publishHeaders, message *Message, batch *batchCheck) bool {
+// met reports whether the preface of a publish holds. In a batch the messages before it count as stored.
+func (s *Stream) met(p *preface, message *Message, batch *batchCheck) bool {
 	switch p.kind {
-	case 0:
-		return len(h.schedule) == 0 || !s.config.AllowMsgSchedules
 	case PrefaceCounter, PrefaceBroken:
 		return s.basedOn(p, message.Subject, batch)
 	case PrefaceMarker:

@@ -50,7 +50,7 @@ func (m *Machine) publish(body *protocol.Reader, op opcode, offset, size uint32,
 		s.publishOfRun(&message, h, &p, &r, result)
 		return
 	}
-	if result.Unmet = !s.met(&p, h, &message, nil); result.Unmet {
+	if result.Unmet = !s.met(&p, &message, nil); result.Unmet {
 		return
 	}
 	if seq, err := s.admit(&message, h, &p, content, nil); err != nil {

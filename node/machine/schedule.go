@@ -118,7 +118,7 @@ func (s *Stream) admitSchedule(message *Message, h *publishHeaders, p *preface) 
 	}
 	target, source := string(h.scheduleTarget), string(h.scheduleSource)
 	switch {
-	case !s.config.AllowMsgSchedules:
+	case !s.config.AllowMsgSchedules, p.kind != PrefaceSchedule: // it came before the stream took any
 		return server.NewJSMessageSchedulesDisabledError()
 	case p.b == uint64(ScheduleBadPattern):
 		return server.NewJSMessageSchedulesPatternInvalidError()
@@ -214,12 +214,12 @@ func (s *Stream) moveSchedule(h *publishHeaders) bool {
 }
 
 // ScheduleStamp is the stamp at which a schedule is due that fires at that time:
-// at once if the time is before all stamps, and at the last of them if it is
-// behind (in the year 2116).
+// at the first if the time is before all stamps, and at the last if it is behind
+// (in the year 2116).
 func ScheduleStamp(at time.Time) int64 {
 	switch {
-	case at.Before(time.Unix(0, 0)):
-		return 0
+	case at.Before(time.Unix(0, 1)):
+		return 1
 	case at.After(time.Unix(0, maxStamp)):
 		return maxStamp
 	}

@@ -145,7 +145,9 @@ func (l *life) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	l.door = jetstream.New(jetstream.Options{Machine: l.machine, Name: o.Name, Bus: o.Bus, Node: l, Logger: l.logger, Random: o.random(), MaxPayload: o.MaxPayload})
+	l.door = jetstream.New(jetstream.Options{
+		Machine: l.machine, Name: o.Name, Bus: o.Bus, Node: l, Logger: l.logger, Random: o.random(), Zone: o.Zone, MaxPayload: o.MaxPayload,
+	})
 	l.tail.limit = o.TailBytes
 	l.checkpoints.reset(meta.CheckpointIndex)
 	status := l.replica.Local().Status
