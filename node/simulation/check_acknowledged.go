@@ -11,7 +11,8 @@ import (
 )
 
 // answered looks at the answer to a publish as a member gives it: it has to name
-// the message that was published, under the sequence that it has in the log.
+// the message that was published, under the sequence that it has in the log, also
+// when the client does not wait any more.
 func (c *checks) answered(h *host, r *request, header, payload []byte) {
 	if r != nil && r.batch != nil {
 		c.batchAnswered(h, r, header, payload)
@@ -40,7 +41,7 @@ func (c *checks) answered(h *host, r *request, header, payload []byte) {
 	}
 	m.acked = true
 	publisher := r.publish.publisher
-	if publisher.window == 1 {
+	if publisher.window == 1 && !r.expired {
 		t := c.history.truth(h.process, s)
 		if ack.Sequence <= publisher.newest[t.key] && !ack.Duplicate && !r.publish.retried {
 			c.world.fail("out of order: %q got sequence %d after %d", r.publish.text, ack.Sequence, publisher.newest[t.key])

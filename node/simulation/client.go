@@ -14,7 +14,10 @@ type client struct {
 	host    *host // nil: not connected
 	home    *host // the only one that it connects to; nil: any
 	pending map[uint64]*request
-	last    uint64
+	// publishes are all that were ever sent: an answer that comes too late for
+	// the client is a promise all the same.
+	publishes map[uint64]*request
+	last      uint64
 }
 
 // request waits for answers.
@@ -26,14 +29,15 @@ type request struct {
 	// answer takes every message that comes; it returns true when it wants no
 	// more. A nil message: nothing came in time.
 	answer func(*outgoing) bool
-	// checked is what the checkers know about it.
+	// What it publishes, if it does, for the checkers.
 	publish *publication
 	batch   *batchTry
+	expired bool // nobody waits for the answer any more
 }
 
 // newClient adds a client that connects to one host, or to any (nil).
 func (w *world) newClient(home *host) *client {
-	c := &client{world: w, number: len(w.nats.clients), home: home, pending: map[uint64]*request{}}
+	c := &client{world: w, number: len(w.nats.clients), home: home, pending: map[uint64]*request{}, publishes: map[uint64]*request{}}
 	w.nats.clients = append(w.nats.clients, c)
 	c.reconnect()
 	return c
@@ -63,10 +67,14 @@ func (c *client) ask(r *request, patience int64) {
 	c.last++
 	r.number = c.last
 	c.pending[r.number] = r
+	if r.publish != nil {
+		c.publishes[r.number] = r
+	}
 	c.world.nats.send(c, r.subject, c.inbox(r), r.header, r.payload)
 	c.world.after(patience, func() {
 		if c.pending[r.number] == r {
 			delete(c.pending, r.number)
+			r.expired = true
 			r.answer(nil)
 		}
 	})

@@ -58,13 +58,15 @@
 // What happened is what the log says (history.go): each entry when the first
 // member applies it. Each property has a file of its own:
 //
-//   - check_acknowledged.go: what was acknowledged is what the log has, and at the
+//   - check_acknowledged.go: what was acknowledged, in time or too late, is what the log has, and at the
 //     end it is on every member; a founding loses only what nobody holds;
 //   - check_entries.go: at one index all members apply the same entry;
 //   - check_state.go: at the same index all members have the same state;
 //   - check_leaders.go: one leader in a term;
 //   - check_memory.go: what a disk remembers of terms, votes, promises and entries
 //     never goes back, and is all there after a crash;
+//   - check_told.go: what a member tells another of its term, vote, promise and
+//     entries is on its disk before;
 //   - check_linear.go: changes and reads of a stream are linearizable, deletion and
 //     creation included;
 //   - check_sequences.go: no sequence is used twice;

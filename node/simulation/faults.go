@@ -20,6 +20,7 @@ var faults = []fault{
 	{2, (*world).hold},
 	{5, (*world).partition},
 	{4, (*world).strand},
+	{3, (*world).strandStopping},
 	{2, (*world).breakLinks},
 	{2, (*world).turnClock},
 	{3, (*world).slow},
@@ -82,12 +83,7 @@ func (w *world) strand(*host) {
 	h := leader.host
 	h.note("leader is stranded")
 	h.pace = 1 + 4*w.random.Float64()
-	var cut [][2]int
-	for _, other := range w.hosts {
-		if other != h {
-			cut = append(cut, [2]int{h.number, other.number}, [2]int{other.number, h.number})
-		}
-	}
+	cut := w.waysOf(h)
 	if w.chance(0.3) { // it still hears the others, or they still hear it
 		kept := w.random.IntN(2)
 		for i := range cut {
@@ -100,6 +96,32 @@ func (w *world) strand(*host) {
 	if w.chance(0.4) {
 		w.after(w.often(0, second), h.stop)
 	}
+}
+
+// strandStopping cuts the leader off from all other members when it is about to
+// stop: it keeps what it has proposed, and those who wait for it, until it finds
+// its way back to a leader whose log has something else at the same places.
+func (w *world) strandStopping(*host) {
+	leader := w.leader()
+	if leader == nil || len(w.hosts) < 2 {
+		return
+	}
+	h := leader.host
+	h.note("leader is stranded and stops")
+	asked := w.between(20*millisecond, 400*millisecond) // while it still takes the others for there
+	w.after(asked, h.stop)
+	w.blockFor(h, w.waysOf(h), asked+w.between(700*millisecond, 2800*millisecond), func() {})
+}
+
+// waysOf are the ways between a host and all others, in both directions.
+func (w *world) waysOf(h *host) [][2]int {
+	var ways [][2]int
+	for _, other := range w.hosts {
+		if other != h {
+			ways = append(ways, [2]int{h.number, other.number}, [2]int{other.number, h.number})
+		}
+	}
+	return ways
 }
 
 // kill ends a process at once and starts it again after a while.

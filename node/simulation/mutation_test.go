@@ -13,7 +13,7 @@ func TestCheckersSeeWhatIsBroken(t *testing.T) {
 		mutation Mutation
 		sees     []string // any of them
 	}{
-		{"a write is reported before it is made", EarlyWritten, []string{"lost", "forgotten", "entries differ", "two leaders", "contradicts"}},
+		{"a write is reported before it is made", EarlyWritten, []string{"told too early", "lost", "forgotten", "entries differ", "two leaders", "contradicts"}},
 		{"entries change places", EntriesSwapped, []string{"entries differ"}},
 		{"a message is replaced", EntryChanged, []string{"entries differ"}},
 		{"every vote is granted", VotesForAll, []string{"two leaders"}},

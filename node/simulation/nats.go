@@ -76,7 +76,11 @@ func (p *port) Publish(subject, reply, header, payload []byte) {
 	}
 	p.outbox = append(p.outbox, outgoing{to: string(subject), subject: string(subject), reply: string(reply), header: slices.Clone(header), payload: slices.Clone(payload)})
 	if c, request := p.host.world.nats.addressee(string(subject)); c != nil {
-		p.host.world.checks.answered(p.host, c.pending[request], header, payload)
+		r := c.publishes[request]
+		if r == nil {
+			r = c.pending[request]
+		}
+		p.host.world.checks.answered(p.host, r, header, payload)
 	}
 }
 

@@ -166,6 +166,7 @@ func (n *network) send(x *era, to string, kind byte, body []byte) bool {
 	if l.broken {
 		return true // nobody knows yet
 	}
+	n.world.checks.told(x, kind, body)
 	n.world.watchFrame(from, kind, body)
 	end.queued += len(body)
 	n.carry(end, sentFrame{kind, body, x.process.clock})

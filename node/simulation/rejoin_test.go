@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// calm is a world in which nothing goes wrong by itself: three members and a
-// stream that two publishers fill as fast as they are answered.
-func calmWorld(t *testing.T) *world {
+// calmWorld is one in which nothing goes wrong by itself: three members and a
+// stream that publishers fill as fast as they are answered.
+func calmWorld(t *testing.T, change func(*plan)) *world {
 	t.Helper()
 	o := Options{Folder: folder(t, 0)}
 	if testing.Verbose() {
@@ -21,9 +21,24 @@ func calmWorld(t *testing.T) *world {
 		hosts: 3, latency: 2 * millisecond, delay: millisecond, kinds: []topicKind{plain}, publishers: 4, window: 2, largest: 100,
 		checkpointBytes: 8_000, checkpointInterval: time.Second, tailBytes: 1,
 	}
+	if change != nil {
+		change(&w.plan)
+	}
 	t.Cleanup(w.shutDown)
 	w.build()
 	return w
+}
+
+// reportViolation is deferred by a test that drives a world itself: what a
+// checker saw fails the test.
+func reportViolation(t *testing.T) {
+	switch caught := recover().(type) {
+	case nil:
+	case violation:
+		t.Error(caught.text)
+	default:
+		panic(caught)
+	}
 }
 
 // follower is a member that does not lead.
@@ -58,7 +73,8 @@ func (p *process) settledVoter(h *host) bool {
 // such a member, the log had moved past it whenever it was ready, and it copied
 // again without end.
 func TestSlowJoinerTakesOneCopy(t *testing.T) {
-	w := calmWorld(t)
+	w := calmWorld(t, nil)
+	defer reportViolation(t)
 	w.runUntil(20*second, func() bool { f := w.follower(); return w.now > 3*second && f != nil && w.voter(f) })
 	joiner := w.follower()
 	copies := 0
@@ -88,7 +104,8 @@ func TestSlowJoinerTakesOneCopy(t *testing.T) {
 
 // A member that is restarted finds its log where it left it.
 func TestRestartNeedsNoCopy(t *testing.T) {
-	w := calmWorld(t)
+	w := calmWorld(t, nil)
+	defer reportViolation(t)
 	w.runUntil(20*second, func() bool { f := w.follower(); return w.now > 3*second && f != nil && w.voter(f) })
 	restarted := w.follower()
 	w.listen = func(h *host, line string) {
