@@ -4,7 +4,9 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/protocol"
 	"holdfast/replication"
+	"holdfast/wal"
 )
 
 // contact is an undisturbed connection of a follower to its leader.
@@ -40,10 +42,44 @@ func (c *checks) inContact(p *process) {
 		if known && was.leader == now.leader && was.follower == now.follower && was.term == now.term {
 			continue
 		}
-		if h.process.member.Store().Last()+1 >= p.member.Store().First() {
+		if agreed(h.process.member.Store(), p.member.Store())+1 >= p.era.first() {
 			c.touch[h] = now
 		}
 	}
+}
+
+// agreed is the last index up to which two logs are the same (Log Matching).
+func agreed(a, b *wal.Store) uint64 {
+	for index := min(a.Last(), b.Last()); index > 0; {
+		of, known := a.Mark(index)
+		other, also := b.Mark(index)
+		switch {
+		case !known || !also:
+			return 0
+		case of.Term == other.Term && of.Lineage == other.Lineage:
+			return index
+		}
+		index = max(of.Index, other.Index) - 1
+	}
+	return 0
+}
+
+// first is where a store's whole entries begin, once all is written that is under
+// way: a checkpoint made as a follower may end after the election.
+func (x *era) first() uint64 {
+	first := x.store.First()
+	look := func(write *protocol.Write) {
+		if write.Checkpoint != nil {
+			first = max(first, write.Checkpoint.Horizon+1)
+		}
+	}
+	for _, write := range x.writing {
+		look(write)
+	}
+	for _, queued := range x.queue {
+		look(queued.write)
+	}
+	return first
 }
 
 // disturbed is told of what a follower may lag behind for.
