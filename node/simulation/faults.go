@@ -29,6 +29,7 @@ var faults = []fault{
 	{9, (*world).forget},
 	{2, (*world).takeImage},
 	{3, (*world).rollBack},
+	{4, (*world).loseMost},
 }
 
 // trouble makes one fault after the other, until the quiet phase begins.
@@ -62,6 +63,32 @@ func (w *world) killMost(*host) {
 			w.kill(h)
 		}
 	}
+}
+
+// loseMost is a disaster: all processes end, and only a minority keeps its memory,
+// of which one was cut off a moment before and has less.
+func (w *world) loseMost(*host) {
+	if !w.plan.disaster || len(w.hosts) < 3 {
+		return
+	}
+	kept := w.random.Perm(len(w.hosts))[:len(w.hosts)/2]
+	behind := w.hosts[kept[0]]
+	behind.note("network blocks %v", w.waysOf(behind))
+	for _, way := range w.waysOf(behind) {
+		w.network.block(way[0], way[1])
+	}
+	w.after(w.between(20*millisecond, 500*millisecond), func() {
+		for _, way := range w.waysOf(behind) {
+			w.network.unblock(way[0], way[1])
+		}
+		for _, h := range w.hosts {
+			h.crash()
+			if !slices.Contains(kept, h.number) {
+				h.wipe()
+			}
+			h.restart(w.often(millisecond, 2*second))
+		}
+	})
 }
 
 // stopSomebody stops a process in order, mostly the one that leads.

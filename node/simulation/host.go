@@ -34,6 +34,8 @@ type host struct {
 	slowness   int64 // factor of the disk's latency
 	full       bool  // the disk has no room
 	restarting bool  // somebody will start the process
+	changes    int   // of names in the store folder, begun by any process
+	cutAt      int   // before which of them the process is killed; zero: no particular one
 	starts     int
 }
 
@@ -93,7 +95,7 @@ func (h *host) start() {
 		default:
 			w.fail("%s does not start: %v", h.name, err)
 		}
-		p.abandon(p.cut && w.chance(0.4))
+		p.abandon(p.cut && w.chance(w.plan.power))
 		h.restart(w.often(millisecond, second))
 		return
 	}
@@ -142,7 +144,7 @@ func (h *host) crash() {
 	if p == nil {
 		return
 	}
-	power := h.world.chance(0.4)
+	power := h.world.chance(h.world.plan.power)
 	if h.note("process is killed"); power {
 		h.note("power is lost")
 	}

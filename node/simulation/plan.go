@@ -13,6 +13,7 @@ type plan struct {
 	delay    int64   // most that a frame takes
 	repeat   float64 // how many frames arrive twice
 	cuts     float64 // how often a process is killed in the middle of a change of its store folder
+	power    float64 // how often a process that is killed takes the machine's power with it
 
 	kinds                 []topicKind // of the streams
 	publishers, consumers int         // of each stream, about
@@ -28,9 +29,10 @@ type plan struct {
 
 func (w *world) draw() plan {
 	r := w.random
+	hosts := r.IntN(6)
 	p := plan{
-		hosts:    []int{3, 3, 3, 5, 5, 1}[r.IntN(6)],
 		disaster: w.options.Seed%4 == 3,
+		power:    0.4,
 		faulty:   w.between(10*second, 40*second),
 		pause:    w.often(150*millisecond, 4*second),
 		kinds:    []topicKind{plain}, publishers: 1 + r.IntN(2), consumers: r.IntN(3),
@@ -39,6 +41,10 @@ func (w *world) draw() plan {
 		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
 		checkpointInterval: time.Duration(w.between(second, 20*second)),
 		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],
+	}
+	p.hosts = []int{3, 3, 3, 5, 5, 1}[hosts]
+	if p.disaster { // only of five can two be left that hold different logs
+		p.hosts = []int{3, 3, 5, 5, 5, 1}[hosts]
 	}
 	p.delay = []int64{millisecond, 5 * millisecond, 60 * millisecond}[r.IntN(3)]
 	p.latency = []int64{millisecond, 3 * millisecond, 20 * millisecond, 100 * millisecond}[r.IntN(4)]

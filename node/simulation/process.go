@@ -78,8 +78,11 @@ func (p *process) before(operation, path string) error {
 	if p.cut {
 		return errCutOff
 	}
+	asked := false
 	if operation != "commit" {
 		h.disk.look()
+		h.changes++
+		asked = h.changes == h.cutAt
 	}
 	staged := strings.HasSuffix(path, "stage.db")
 	grows := operation == "write" || operation == "create" || operation == "mkdir" || operation == "commit" && staged
@@ -90,7 +93,7 @@ func (p *process) before(operation, path string) error {
 	if staged {
 		chance /= 10 // a copy has many transactions
 	}
-	if !p.committing && !w.clients.quiet && !w.regressing() && w.chance(chance) {
+	if asked || !p.committing && !w.clients.quiet && !w.regressing() && w.chance(chance) {
 		p.cut = true
 		if operation != "commit" || staged || strings.HasSuffix(path, ".tmp") {
 			return errCutOff
