@@ -7,7 +7,7 @@ import "testing"
 // entries at the same places. What came of those is not the answer to those who
 // wait here: the checkers see each acknowledgement.
 func TestStrandedLeaderThatStopsAnswersOnlyForItsOwnEntries(t *testing.T) {
-	w := calmWorld(t, func(p *plan) { p.publishers, p.window = 1, 1 })
+	w := calmWorld(t, 1, func(p *plan) { p.publishers, p.window = 1, 1 })
 	defer reportViolation(t)
 	w.runUntil(3*second, nil)
 	stranded := 0

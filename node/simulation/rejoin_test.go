@@ -10,13 +10,13 @@ import (
 
 // calmWorld is one in which nothing goes wrong by itself: three members and a
 // stream that publishers fill as fast as they are answered.
-func calmWorld(t *testing.T, change func(*plan)) *world {
+func calmWorld(t *testing.T, seed uint64, change func(*plan)) *world {
 	t.Helper()
-	o := Options{Folder: folder(t, 0)}
+	o := Options{Folder: folder(t, seed)}
 	if testing.Verbose() {
 		o.Out = os.Stdout
 	}
-	w := &world{options: o, random: rand.New(rand.NewPCG(1, 1)), trace: newTrace(o.Out), cached: map[string][]byte{}}
+	w := &world{options: o, random: rand.New(rand.NewPCG(seed, 1)), trace: newTrace(o.Out), cached: map[string][]byte{}}
 	w.plan = plan{
 		hosts: 3, latency: 2 * millisecond, delay: millisecond, kinds: []topicKind{plain}, publishers: 4, window: 2, largest: 100,
 		checkpointBytes: 8_000, checkpointInterval: time.Second, tailBytes: 1,
@@ -73,7 +73,7 @@ func (p *process) settledVoter(h *host) bool {
 // such a member, the log had moved past it whenever it was ready, and it copied
 // again without end.
 func TestSlowJoinerTakesOneCopy(t *testing.T) {
-	w := calmWorld(t, nil)
+	w := calmWorld(t, 1, nil)
 	defer reportViolation(t)
 	w.runUntil(20*second, func() bool { f := w.follower(); return w.now > 3*second && f != nil && w.voter(f) })
 	joiner := w.follower()
@@ -104,7 +104,7 @@ func TestSlowJoinerTakesOneCopy(t *testing.T) {
 
 // A member that is restarted finds its log where it left it.
 func TestRestartNeedsNoCopy(t *testing.T) {
-	w := calmWorld(t, nil)
+	w := calmWorld(t, 1, nil)
 	defer reportViolation(t)
 	w.runUntil(20*second, func() bool { f := w.follower(); return w.now > 3*second && f != nil && w.voter(f) })
 	restarted := w.follower()
