@@ -76,6 +76,7 @@ func (c *checks) founded(h *host, founder *memory) {
 	c.lost += lost
 	if c.world.plan.disaster {
 		c.forgetConfirmed()
+		c.forgetEntries(founder, kept)
 		for _, t := range c.world.clients.topics {
 			for _, p := range t.publishers {
 				clear(p.newest)

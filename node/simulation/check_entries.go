@@ -33,3 +33,26 @@ func (c *checks) sameEntry(p *process, e *protocol.Entry) {
 			was.first, e.Index, e.Lineage, was.term, p.host.name, e.Term)
 	}
 }
+
+// forgetEntries is for foundings of disasters: what only lost stores had applied,
+// as a sole voter its no-op, may be another entry in the founder's log.
+func (c *checks) forgetEntries(founder *memory, kept map[*host]*memory) {
+	for k, is := range c.entries { // the order does not show
+		if founder.has(k, is) {
+			continue
+		}
+		left := false
+		for _, other := range kept {
+			left = left || other.has(k, is)
+		}
+		if !left {
+			delete(c.entries, k)
+		}
+	}
+}
+
+// has tells whether a log has an entry.
+func (m *memory) has(k entryKey, is entryRecord) bool {
+	mark, ok := m.mark(k.index)
+	return ok && mark.Term == is.term && mark.Lineage == k.lineage
+}
