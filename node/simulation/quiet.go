@@ -43,8 +43,9 @@ func (w *world) calm() {
 // voter, which has to come about under it.
 func (w *world) busy() bool { return w.clients.quiet && w.plan.busy && !w.formed }
 
-// scrub finds damage that nobody has come across yet.
+// scrub finds damage that nobody has come across yet, now or the next time.
 func (w *world) scrub(h *host) {
+	w.after(2*second, func() { w.scrub(h) })
 	p := h.process
 	if p == nil || !h.damaged[p.member.Store().Path()] {
 		return
