@@ -78,7 +78,7 @@ func (l *load) orderedPush(nc *nats.Conn, r *reader) error {
 	}
 	defer s.Unsubscribe()
 	for {
-		m, err := s.NextMsgWithContext(l.reading)
+		m, err := nextOf(l.reading, s)
 		if err != nil {
 			return err
 		}
@@ -88,6 +88,16 @@ func (l *load) orderedPush(nc *nats.Conn, r *reader) error {
 		}
 		r.add(delivery{seq: metadata.Sequence.Stream, id: idOf(m.Data), came: l.now()})
 	}
+}
+
+// silentTime is how long a subscription may bring nothing before it is made anew:
+// the client library does not always notice that its consumer is gone.
+const silentTime = 10 * time.Second
+
+func nextOf(ctx context.Context, s *nats.Subscription) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, silentTime)
+	defer cancel()
+	return s.NextMsgWithContext(ctx)
 }
 
 // pull adds a client to a durable consumer: it asks for some messages, and for more

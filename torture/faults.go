@@ -1,13 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -46,7 +44,8 @@ type record struct {
 	// there again, a file was damaged), from when on the cluster could do what it
 	// promises: when it began if a majority was left, otherwise when it ended.
 	began, ended, from time.Duration
-	// whole is when nothing was left of it; 0: the next fault came first.
+	// whole is when nothing was left of it; 0: other faults came first, or were there
+	// at the same time.
 	whole time.Duration
 	what  string // details
 }
@@ -75,10 +74,9 @@ func (t *tormentor) perform(ctx context.Context, a act) error {
 		}
 		return fmt.Errorf("not whole %v after %v: %w", t.cluster.patience(), a, err)
 	}
-	// Of the faults of an act, it is the last one that the cluster recovers from now.
-	last := slices.MaxFunc(records, func(a, b *record) int { return cmp.Compare(a.ended, b.ended) })
-	if last.whole == 0 {
-		last.whole = t.now()
+	// Of more faults than one, nobody can tell which of them it took that long for.
+	if r := records[0]; len(records) == 1 && r.whole == 0 {
+		r.whole = t.now()
 	}
 	return nil
 }

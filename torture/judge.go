@@ -17,12 +17,10 @@ import (
 )
 
 // readTime bounds the reading of one stream, and the handing over of its lead.
-const readTime = 2 * time.Minute
+const readTime = 90 * time.Second
 
 // contentsOf reads a whole stream, through whichever node answers.
 func contentsOf(ctx context.Context, js jetstream.JetStream, stream string) ([]stored, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
 	if stream == workStream {
 		return leftOver(ctx, js, stream)
 	}
@@ -79,8 +77,8 @@ func leftOver(ctx context.Context, js jetstream.JetStream, stream string) (all [
 // registryStream is the stream behind the bucket.
 const registryStream = "KV_" + bucket
 
-// readAll reads the streams with each node leading in turn, as far as that can be
-// had: what only some of them have must not stay unseen.
+// readAll reads the streams with each node leading in turn: what only some of them
+// have must not stay unseen.
 func (l *load) readAll(ctx context.Context) (registry []stored, err error) {
 	js, err := jetstream.New(l.conns[0], jetstream.WithDefaultTimeout(10*time.Second))
 	if err != nil {
@@ -89,25 +87,40 @@ func (l *load) readAll(ctx context.Context) (registry []stored, err error) {
 	for _, h := range []*history{&l.ledger, &l.work} {
 		h.contents = map[string][]stored{}
 		for _, n := range l.cluster.nodes {
-			if err := l.leadBy(ctx, js, h.stream, n.Name); err != nil {
-				return nil, err
-			}
-			if h.contents[n.Name], err = contentsOf(ctx, js, h.stream); err != nil {
+			contents, err := readWith(ctx, func(ctx context.Context) ([]stored, error) {
+				if err := l.leadBy(ctx, js, h.stream, n.Name); err != nil {
+					return nil, err
+				}
+				return contentsOf(ctx, js, h.stream)
+			})
+			if err != nil {
 				return nil, fmt.Errorf("read %s with %s leading: %w", h.stream, n.Name, err)
 			}
+			h.contents[n.Name] = contents
 		}
 	}
-	registry, err = contentsOf(ctx, js, registryStream)
+	registry, err = readWith(ctx, func(ctx context.Context) ([]stored, error) { return contentsOf(ctx, js, registryStream) })
 	if err != nil {
 		err = fmt.Errorf("read %s: %w", registryStream, err)
 	}
 	return registry, err
 }
 
-// leadBy makes a node lead a stream.
-func (l *load) leadBy(ctx context.Context, js jetstream.JetStream, stream, name string) error {
+// readWith reads until that works, for at most readTime: for a while after the lead
+// of a stream has changed, nats-server may not answer.
+func readWith(ctx context.Context, read func(context.Context) ([]stored, error)) ([]stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
+	for {
+		contents, err := read(ctx)
+		if err == nil || !wait(ctx, time.Second) {
+			return contents, err
+		}
+	}
+}
+
+// leadBy makes a node lead a stream.
+func (l *load) leadBy(ctx context.Context, js jetstream.JetStream, stream, name string) error {
 	body, err := json.Marshal(server.JSApiLeaderStepdownRequest{Placement: &server.Placement{Preferred: name}})
 	if err != nil {
 		return err

@@ -88,8 +88,15 @@ func (l *load) close() {
 
 // start creates streams and consumers and starts the clients.
 func (l *load) start(ctx context.Context) error {
-	if err := l.create(ctx); err != nil {
-		return err
+	for deadline := time.Now().Add(wholeTime); ; {
+		err := l.create(ctx)
+		if err == nil {
+			break
+		}
+		// nats-server says that it is well before it knows all of its peers.
+		if time.Now().After(deadline) || !wait(ctx, 500*time.Millisecond) {
+			return err
+		}
 	}
 	for i, n := range l.cluster.nodes {
 		out, in := l.conns[2*i], l.conns[2*i+1]

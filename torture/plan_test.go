@@ -111,7 +111,7 @@ func TestRecovery(t *testing.T) {
 	for i := range 10 {
 		d = append(d, time.Duration(10-i)*time.Second)
 	}
-	if got := d.String(); got != "6.00 / 10.00 / 10.00 s" {
+	if got := d.String(); got != "5.00 / 9.00 / 10.00 s" {
 		t.Errorf("durations %s", got)
 	}
 }

@@ -40,6 +40,7 @@ func report(results []*result) string {
 			return fmt.Sprint(r.counts[rule])
 		})
 	}
+	row("restarts of all nodes to help", func(r *result) string { return fmt.Sprint(r.helped) })
 	row("longest unavailability", func(r *result) string {
 		longest, _ := longestSilence(r.answered, r.outages)
 		return fmt.Sprintf("%.2f s", longest.Seconds())

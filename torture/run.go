@@ -104,8 +104,11 @@ func (r *result) torment(ctx context.Context, t *tormentor) {
 		}
 		if err := t.perform(timed, a); err != nil {
 			r.broken(comesBack, "%v\n%s", err, t.cluster.logs(25))
-			if t.cluster.isHoldfast() || r.help(ctx, t.cluster) != nil {
+			if t.cluster.isHoldfast() {
 				return
+			}
+			// The next act may destroy something, so all has to be well before.
+			for r.help(timed, t.cluster) != nil && timed.Err() == nil {
 			}
 		}
 	}
@@ -124,7 +127,8 @@ func (c *cluster) patience() time.Duration {
 	return helpTime
 }
 
-// help restarts every node, as an operator would.
+// help restarts every node, as an operator would, and waits for the cluster to be
+// whole.
 func (r *result) help(ctx context.Context, c *cluster) error {
 	r.helped++
 	r.say("          … every node is restarted to help")
@@ -136,7 +140,7 @@ func (r *result) help(ctx context.Context, c *cluster) error {
 			return err
 		}
 	}
-	return c.waitWhole(ctx, wholeTime)
+	return c.waitWhole(ctx, helpTime)
 }
 
 // judge reads everything back and lets the checkers look at it.
