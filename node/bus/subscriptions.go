@@ -19,10 +19,10 @@ type subscription struct {
 // members in proportion to their weights; 1 and 999,999,999 are the smallest and
 // the largest that it knows. The first step is the higher one: most often there
 // is no second.
-var rankWeights = [MaxRank + 1]uint64{1, 1_000_000, 999_999_999}
+var rankWeights = [MaxRank + 1]uint64{1, 1_000_000, 31_000_000, 999_999_999}
 
 // MaxRank is the highest rank of a link.
-const MaxRank = 2
+const MaxRank = 3
 
 // yieldWeight is that of the lowest rank: who takes over has a higher one.
 const yieldWeight = 1
@@ -111,7 +111,7 @@ func (l *Link) Yield(subject, queue string) {
 
 // SetRank puts the link before or behind others in every queue group, from 0, as
 // it begins, to MaxRank: rank 1 is picked a million times as often as rank 0, and
-// rank 2 a thousand times as often as rank 1. The link of a host that vanished
+// each further one thirty times as often as the one below. The link of a host that vanished
 // stays in its groups for as long as the servers keep their routes to it, because
 // nothing tells them; to outrank it is the only way to be given what it would be
 // given. Owner's goroutine only.

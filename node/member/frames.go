@@ -17,6 +17,7 @@ const (
 	frameReadIndex  byte = 21 // a readRequest, to the leader
 	frameReadAnswer byte = 22 // and its answer
 	frameRoom       byte = 23 // what a member's disk can spare
+	frameRank       byte = 24 // its rank, see precedence
 )
 
 // What a staging message is for. A copy of a store travels from the leader to

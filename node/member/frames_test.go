@@ -40,6 +40,18 @@ func FuzzDecodeRead(f *testing.F) {
 	})
 }
 
+func FuzzDecodeRank(f *testing.F) {
+	f.Add(standing{rank: maxRank, term: 7}.encode())
+	f.Add(standing{rank: maxRank + 1}.encode())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := decodeStanding(body)
+		if err == nil && !bytes.Equal(s.encode(), body) {
+			t.Fatalf("%+v encodes to other bytes", s)
+		}
+	})
+}
+
 func FuzzDecodeRoom(f *testing.F) {
 	f.Add(encodeRoom(1 << 20))
 	f.Add(encodeRoom(-7))

@@ -225,6 +225,7 @@ func (l *life) linked(name string, encoded []byte) {
 	l.logger.Info("linked", "member", name, "store", status.Store, "lineage", status.Lineage, "epoch", status.Epoch, "boot", status.Boot)
 	l.replica.Linked(name, status)
 	l.environment.Send(name, frameClock, l.clock.report().encode())
+	l.precedence.link(name)
 }
 
 func (l *life) unlinked(name string, cause error) {
@@ -233,6 +234,7 @@ func (l *life) unlinked(name string, cause error) {
 	}
 	l.logger.Info("link lost", "member", name, "cause", cause)
 	l.replica.Unlinked(name)
+	l.precedence.unlink(name)
 	delete(l.room.reported, name)
 	l.checkReads(name)
 	l.stopCopies(name)
@@ -258,6 +260,11 @@ func (l *life) frame(from string, kind byte, body []byte) {
 		err = l.handleReadIndex(from, body)
 	case frameReadAnswer:
 		err = l.handleReadAnswer(from, body)
+	case frameRank:
+		var s standing
+		if s, err = decodeStanding(body); err == nil {
+			l.precedence.heard(from, s)
+		}
 	case frameRoom:
 		err = l.heardRoom(from, body)
 	default:
@@ -368,7 +375,7 @@ func (l *life) storeFailed(err error) { l.end(setAside, err) }
 // followRole starts and stops serving with the leadership.
 func (l *life) followRole() {
 	status, holding := l.replica.Raft()
-	l.precedence.follow(status.Leader.Name)
+	l.precedence.follow(status.Leader.Name, status.Term)
 	leads := holding && status.Role == replication.Leader && l.appliedTerm == status.Term && status.Open
 	switch {
 	case leads && !l.serving:

@@ -30,7 +30,8 @@ type Member struct {
 // trusted is set aside first (a damaged memory is no memory).
 func Open(options Options) (*Member, error) {
 	options.complete()
-	m := &Member{options: options, clock: newClock(&options), precedence: &precedence{self: options.Name, bus: options.Bus}}
+	m := &Member{options: options, clock: newClock(&options), precedence: &precedence{self: options.Name, bus: options.Bus, others: len(options.Members) - 1, ranks: make(map[string]int)}}
+	m.precedence.tell = m.tellRank
 	if err := m.openLife(); err != nil {
 		return nil, err
 	}
@@ -43,7 +44,15 @@ func Open(options Options) (*Member, error) {
 // look before anything is set aside.
 var ErrUnreadable = errors.New("the store is undamaged but cannot be understood; nothing was changed")
 
+// tellRank sends this member's rank to another.
+func (m *Member) tellRank(to string, s standing) {
+	if m.life.ended == living {
+		m.options.Environment.Send(to, frameRank, s.encode())
+	}
+}
+
 func (m *Member) openLife() error {
+	m.precedence.alone()
 	l, err := m.startLife()
 	var damage *wal.DamageError
 	if errors.As(err, &damage) {

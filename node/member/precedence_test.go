@@ -1,67 +1,195 @@
 package member
 
 import (
+	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"holdfast/node/jetstream"
 )
 
-// rankedBus notes which ranks it was given.
+// rankedBus notes the last rank that it was given.
 type rankedBus struct {
 	jetstream.Bus
-	ranks []int
+	rank int
 }
 
-func (b *rankedBus) SetRank(rank int) { b.ranks = append(b.ranks, rank) }
+func (b *rankedBus) SetRank(rank int) { b.rank = rank }
 
-// pass lets the shadow of the last change pass, or all but a tick of it.
-func (p *precedence) pass(all bool) {
-	n := ticks(shadow)
-	if !all {
-		n--
+// town is a few members that tell each other their ranks. Who is down hears
+// nothing and keeps the rank that it had.
+type town struct {
+	t       *testing.T
+	members map[string]*precedence
+	down    map[string]bool
+	leader  string
+	term    uint64
+}
+
+func newTown(t *testing.T, names ...string) *town {
+	w := &town{t: t, members: make(map[string]*precedence), down: make(map[string]bool)}
+	for _, name := range names {
+		w.down[name] = true
 	}
-	for range n {
-		p.tick()
+	for _, name := range names {
+		w.start(name)
+	}
+	return w
+}
+
+// start begins a process, which links with all that are up.
+func (w *town) start(name string) {
+	p := &precedence{self: name, bus: &rankedBus{}, others: len(w.down) - 1, ranks: make(map[string]int)}
+	p.tell = func(to string, s standing) {
+		if !w.down[to] && !w.down[name] {
+			w.members[to].heard(name, s)
+		}
+	}
+	w.members[name], w.down[name] = p, false
+	for _, other := range w.up() {
+		if other != name {
+			p.link(other)
+			w.members[other].link(name)
+		}
+	}
+}
+
+// vanish takes a host away, without a word.
+func (w *town) vanish(name string) {
+	w.down[name] = true
+	for _, other := range w.up() {
+		w.members[other].unlink(name)
+	}
+}
+
+func (w *town) up() (names []string) {
+	for name, down := range w.down {
+		if !down {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// lead has all that are up follow a leader, and expects that it outranks all that
+// are down.
+func (w *town) lead(leader string) {
+	w.t.Helper()
+	if leader != w.leader {
+		w.leader, w.term = leader, w.term+1
+	}
+	for _, name := range w.up() {
+		w.members[name].follow(leader, w.term)
+	}
+	for name, down := range w.down {
+		if down && w.members[name] != nil && w.members[name].rank >= w.members[leader].rank {
+			w.t.Errorf("%s leads with rank %d; %s is gone with rank %d", leader, w.members[leader].rank, name, w.members[name].rank)
+		}
+	}
+}
+
+func (w *town) pass(time time.Duration) {
+	for range ticks(time) {
+		for _, name := range w.up() {
+			w.members[name].tick()
+		}
+	}
+}
+
+func (w *town) want(ranks ...int) {
+	w.t.Helper()
+	var got []int
+	for _, name := range w.up() {
+		if p := w.members[name]; p.rank != p.bus.(*rankedBus).rank {
+			w.t.Errorf("the bus of %s has rank %d, want %d", name, p.bus.(*rankedBus).rank, p.rank)
+		}
+		got = append(got, w.members[name].rank)
+	}
+	if !slices.Equal(got, ranks) {
+		w.t.Errorf("%v have the ranks %v, want %v", w.up(), got, ranks)
 	}
 }
 
 func TestAnotherLeaderOutranksTheOneBefore(t *testing.T) {
-	bus := &rankedBus{}
-	p := &precedence{self: "n1", bus: bus}
-	want := func(ranks ...int) {
-		t.Helper()
-		if !slices.Equal(bus.ranks, ranks) {
-			t.Errorf("ranks %v, want %v", bus.ranks, ranks)
-		}
-		bus.ranks = nil
-	}
-	p.follow("")
-	p.follow("n1")
-	want() // it leads from the beginning
-	p.follow("")
-	p.follow("n1")
-	p.pass(true)
-	want() // the same again
-	p.follow("n2")
-	want(1)
-	p.pass(false)
-	p.follow("n3")
-	want(2)
-	p.follow("n1")
-	want(2) // there is none higher
-	p.pass(false)
-	want()
-	p.tick()
-	want(0)
+	w := newTown(t, "n1", "n2", "n3")
+	w.lead("n1")
+	w.lead("n1")
+	w.want(0, 0, 0) // it leads from the beginning
+	w.vanish("n1")
+	w.lead("n2")
+	w.want(1, 1)
+	w.pass(shadow - TickInterval)
+	w.want(1, 1)
+	w.pass(TickInterval)
+	w.want(0, 0)
 }
 
-func TestWhoBeginsOutranksTheLeaderItFinds(t *testing.T) {
-	bus := &rankedBus{}
-	p := &precedence{self: "n1", bus: bus}
-	p.follow("n2")
-	p.follow("n1")
-	if !slices.Equal(bus.ranks, []int{1, 2}) {
-		t.Errorf("ranks %v, want 1, 2", bus.ranks)
+// Whoever vanishes when the others are whole has no rank that is in the way later,
+// however often the leader changes.
+func TestRanksFallWhenAllAreBack(t *testing.T) {
+	w := newTown(t, "n1", "n2", "n3")
+	w.lead("n1")
+	for round := range 10 {
+		for i := range 3 {
+			gone, next := fmt.Sprintf("n%d", i+1), fmt.Sprintf("n%d", (i+1)%3+1)
+			w.vanish(gone)
+			w.lead(next)
+			w.pass(time.Second)
+			w.start(gone)
+			w.lead(next)
+			w.pass(twilight)
+			if w.want(0, 0, 0); t.Failed() {
+				t.Fatalf("round %d, %s was gone", round, gone)
+			}
+		}
 	}
+}
+
+// A process that begins knows how the others stand, and outranks whoever vanished
+// before it began.
+func TestWhoBeginsKnowsTheRanks(t *testing.T) {
+	w := newTown(t, "n1", "n2", "n3")
+	w.lead("n1")
+	w.vanish("n1")
+	w.lead("n2")
+	w.start("n1")
+	w.want(1, 1, 1)
+	w.vanish("n2")
+	w.lead("n1")
+	w.want(2, 2)
+}
+
+// A leader may vanish when its rank has just fallen at the others.
+func TestFallenRanksAreNotForgotten(t *testing.T) {
+	w := newTown(t, "n1", "n2", "n3")
+	w.lead("n1")
+	w.vanish("n1")
+	w.lead("n2")
+	w.down["n2"] = true // the links to it are not known to be lost yet
+	w.pass(shadow)
+	w.want(0)
+	w.vanish("n2")
+	w.lead("n3")
+	w.want(2)
+}
+
+// Two of five are gone at the same time.
+func TestTwoAreGone(t *testing.T) {
+	w := newTown(t, "n1", "n2", "n3", "n4", "n5")
+	w.lead("n1")
+	w.vanish("n1")
+	w.lead("n2")
+	w.vanish("n2")
+	w.lead("n3")
+	w.want(2, 2, 2)
+	w.start("n1")
+	w.vanish("n3")
+	w.lead("n1")
+	w.want(3, 3, 3)
+	w.start("n2")
+	w.start("n3")
+	w.pass(twilight)
+	w.want(0, 0, 0, 0, 0)
 }
