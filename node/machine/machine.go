@@ -30,6 +30,7 @@ type Machine struct {
 	byID      map[Incarnation]*Stream
 	consumers map[Incarnation]*Consumer
 	entries   entryTable
+	graves    []*block // gone, but not from entries; see graves.go
 	expiry    expiryQueue
 	changes   changes
 	blockSize int
@@ -304,7 +305,13 @@ func (m *Machine) ConsumerOf(inc Incarnation) *Consumer { return m.consumers[inc
 // lives and that no earlier call returned, of whatever kind they are. It is to
 // be called right after Checkpoint, for the same write: an entry may leave the
 // log only together with the index that does not refer to it any more.
-func (m *Machine) Dead(horizon uint64) []uint64 { return m.entries.dead(min(horizon, m.applied)) }
+func (m *Machine) Dead(horizon uint64) []uint64 {
+	m.buryAll()
+	return m.entries.dead(min(horizon, m.applied))
+}
 
 // Live is the number of live messages of the entry at index.
-func (m *Machine) Live(index uint64) int { return m.entries.live(index) }
+func (m *Machine) Live(index uint64) int {
+	m.buryAll()
+	return m.entries.live(index)
+}

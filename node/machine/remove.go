@@ -66,18 +66,10 @@ func (s *Stream) dropBlock(b *block) {
 // The caller sets the consumers right.
 func (s *Stream) clear(next uint64) {
 	for _, b := range s.index.blocks {
-		entry, count := uint64(0), 0
-		for i := b.nextAlive(0); i >= 0; i = b.nextAlive(i + 1) {
-			if r := b.at(i); r.entry != entry {
-				if count > 0 {
-					s.machine.entries.remove(entry, count)
-				}
-				entry, count = r.entry, 0
-			}
-			count++
-		}
-		if count > 0 {
-			s.machine.entries.remove(entry, count)
+		if b.rows == nil {
+			s.machine.graves = append(s.machine.graves, b)
+		} else {
+			s.machine.uncount(b) // its rows will be used again
 		}
 		b.live = 0
 		s.forgetBlock(b)

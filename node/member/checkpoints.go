@@ -18,6 +18,10 @@ type checkpoints struct {
 	waiting []func()
 }
 
+// buriedPerTick is how many index blocks of a purge are made up for in a tick: about
+// two milliseconds. A checkpoint that is due waits for the last.
+const buriedPerTick = 64
+
 func (c *checkpoints) reset(index uint64) {
 	*c = checkpoints{index: index, previous: index}
 }

@@ -288,7 +288,7 @@ func (l *life) tick() {
 	l.checkCopies()
 	l.lookAtRoom()
 	l.scrubOn()
-	if l.checkpointDue() {
+	if l.machine.Bury(buriedPerTick) && l.checkpointDue() {
 		l.checkpoint()
 	}
 	l.announce()
