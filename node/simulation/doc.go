@@ -43,7 +43,7 @@
 // messages while the store is in use or not, are cut short, lose the pointer, are
 // wiped, not mounted and mounted again later, and give an older state of everything
 // back (rollback.go). The network delays, breaks links, blocks one or both
-// directions, strands a leader with its clients; a link keeps order and loses
+// directions, strands a leader with its clients, which may just be about to stop; a link keeps order and loses
 // nothing until it breaks, like the TCP of package mesh/transport, and in some runs
 // frames come twice or after their link has broken. Wall clocks are wrong by up to
 // 11 hours and jump, monotonic clocks drift, and ticks come at another pace.
@@ -91,6 +91,19 @@
 //	a leader serves reads without proof that it leads       check_linear.go
 //	any member serves reads from what it has applied        check_linear.go
 //	a leader lets go of what linked followers still need    check_copies.go
+//	a leader keeps no log for who opens a copy, restarts    rejoin_test.go
+//	a door answers with what another leader's entry did     check_sequences.go (handover_test.go)
+//	a promise is not written                                check_told.go
+//	a vote is not written                                   check_leaders.go, check_told.go
+//	a batch is committed with a store too few               check_entries.go
+//	not the best survivor founds                            check_acknowledged.go (founding_test.go)
+//	names in the store folder are not synced                check_memory.go (power_test.go)
+//	a copy is not synced, nor the pointer to it             check_memory.go (power_test.go)
+//	duplicates are forgotten; expected sequences too        check_expected.go
+//	a limit lets one more in; a purge takes one more        check_removed.go
+//	a consumer's floor skips a message                      check_consumers.go
+//	the state depends on the clock of a member              check_state.go
+//	the log's clock is a wall clock, or not followed        check_time.go
 //	a batch without gaps goes on behind a refused message   check_batches.go
 //
 // # What it leaves out
