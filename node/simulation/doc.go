@@ -43,10 +43,11 @@
 // messages while the store is in use or not, are cut short, lose the pointer, are
 // wiped, not mounted and mounted again later, and give an older state of everything
 // back (rollback.go). The network delays, breaks links, blocks one or both
-// directions, strands a leader with its clients, which may just be about to stop; a link keeps order and loses
-// nothing until it breaks, like the TCP of package mesh/transport, and in some runs
-// frames come twice or after their link has broken. Wall clocks are wrong by up to
-// 11 hours and jump, monotonic clocks drift, and ticks come at another pace.
+// directions, strands a leader, which may just be about to stop, with its clients;
+// a link keeps order and loses nothing until it breaks, like the TCP of package
+// mesh/transport, and in some runs frames come twice or after their link has broken.
+// Wall clocks are wrong by up to 11 hours and jump, monotonic clocks drift, and
+// ticks come at another pace.
 //
 // Three of four runs keep promise 1 meaningful: no more memories are lost at once
 // than a majority can do without, and nothing acknowledged may be lost. The
@@ -58,8 +59,9 @@
 // What happened is what the log says (history.go): each entry when the first
 // member applies it. Each property has a file of its own:
 //
-//   - check_acknowledged.go: what was acknowledged, in time or too late, is what the log has, and at the
-//     end it is on every member; a founding loses only what nobody holds;
+//   - check_acknowledged.go: what was acknowledged, in time or too late, is what the
+//     log has, and at the end it is on every member; a founding loses only what
+//     nobody holds;
 //   - check_entries.go: at one index all members apply the same entry;
 //   - check_state.go: at the same index all members have the same state;
 //   - check_leaders.go: one leader in a term;
