@@ -23,9 +23,11 @@
 // spoils its memory at the same time is not among them, and after a node has lost
 // its memory, the next one does only when the first has got it back. So nothing
 // acknowledged may be lost, and no cluster may begin anew. The checkers (check.go,
-// check_registry.go) work on what was recorded, after the fact.
+// check_registry.go) work on what was recorded, after the fact. Of a build whose
+// leader acknowledges what only itself has stored, three of them complain within a
+// minute.
 //
 // The same trial drives nats-server with JetStream. Its faults are the same; a
-// cluster that does not come back by itself within ninety seconds is restarted
-// there, and that is counted.
+// cluster that does not come back by itself within half a minute is restarted there,
+// and that is counted.
 package main
