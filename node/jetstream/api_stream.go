@@ -132,6 +132,10 @@ func (d *Door) streamPurge(r *request) any {
 		resp.Error = apiErr
 		return resp
 	}
+	if body.Keep > 0 || body.Sequence > 0 || body.Subject != "" {
+		d.purgeSteps(r, s, body, resp)
+		return nil
+	}
 	d.room(len(r.payload) + commandOverhead)
 	d.batches.builder.PurgeStream(s.Incarnation(), body)
 	d.propose(r, func(_ *Door, result *machine.Result) any {
@@ -141,6 +145,33 @@ func (d *Door) streamPurge(r *request) any {
 		return resp
 	})
 	return nil
+}
+
+// purgeStep is how many messages are purged before others have their turn: some
+// milliseconds' worth.
+const purgeStep = 20_000
+
+// purgeSteps purges a part of a stream without holding up the others. What was
+// stored after the first step is left alone.
+func (d *Door) purgeSteps(r *request, s *machine.Stream, body server.JSApiStreamPurgeRequest, resp *server.JSApiStreamPurgeResponse) {
+	d.room(len(r.payload) + commandOverhead)
+	d.batches.builder.PurgeStep(s.Incarnation(), purgeStep, body)
+	d.batches.waitForCall(waitCall, call{request: r, complete: func(d *Door, result *machine.Result) any {
+		resp.Purged += result.Seq
+		if result.Err == nil && result.Seq == purgeStep {
+			if body.Sequence == 0 {
+				body.Sequence = result.Last + 1
+			}
+			d.purgeSteps(r, s, body, resp)
+			return nil
+		}
+		if resp.Error = result.Err; resp.Error == nil {
+			resp.Success = true
+		} else {
+			resp.Purged = 0
+		}
+		return resp
+	}})
 }
 
 func (d *Door) purgeRequest(r *request) (*machine.Stream, server.JSApiStreamPurgeRequest, *server.ApiError) {

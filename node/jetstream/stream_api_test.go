@@ -229,3 +229,26 @@ func TestAccountInfo(t *testing.T) {
 		t.Errorf("got %+v", info.JetStreamAccountStats)
 	}
 }
+
+// A large purge lets others have their turn, and is answered once.
+func TestLargePurgesAreMadeInSteps(t *testing.T) {
+	f := newFixture(t)
+	f.createStream(orders())
+	f.bus.quiet = true
+	const messages = 2*purgeStep + 10
+	for range messages {
+		f.send("orders.a", "", "", "x")
+	}
+	f.run()
+	f.bus.quiet = false
+	inbox, entries := f.inbox(), len(f.node.entries)
+	f.send(apiPrefix+"STREAM.PURGE.ORDERS", inbox, "", `{"keep":5}`)
+	f.run()
+	answers := f.take(inbox)
+	if len(answers) != 1 || !strings.Contains(answers[0].payload, fmt.Sprint(`"purged":`, messages-5)) || len(f.node.entries)-entries != 3 {
+		t.Errorf("answered %q in %d entries", answers, len(f.node.entries)-entries)
+	}
+	if left := f.machine.Stream("ORDERS").State().Msgs; left != 5 {
+		t.Errorf("%d messages left", left)
+	}
+}

@@ -127,6 +127,15 @@ func (b *Batch) PurgeStream(stream Incarnation, request server.JSApiStreamPurgeR
 	return b.add(opPurgeStream, append(stream.append(nil), encodeJSON(request)...))
 }
 
+// PurgeStep removes at most limit messages, the oldest ones, of those that the
+// request is about; Sequence and Keep may both be set. Result.Seq is their number:
+// as long as it is limit, there may be more. Result.Last is the last sequence that
+// the stream had, so that the next step can leave out what was stored since.
+func (b *Batch) PurgeStep(stream Incarnation, limit uint64, request server.JSApiStreamPurgeRequest) int {
+	body := binary.AppendUvarint(stream.append(nil), limit)
+	return b.add(opPurgeStep, append(body, encodeJSON(request)...))
+}
+
 // DeleteMessage removes one message. Its bytes leave the log with the entry
 // that holds them; erase is accepted and has no other meaning.
 func (b *Batch) DeleteMessage(stream Incarnation, seq uint64, erase bool) int {

@@ -72,6 +72,7 @@ const (
 	opEnd            opcode = 16 // incarnation, sequences of messages whose time is over
 	opFast           opcode = 17 // incarnation, flags, number of messages, first one's number, ID; at a begin flow and reply; of the next publishes
 	opEndFast        opcode = 18 // incarnation, ID
+	opPurgeStep      opcode = 19 // incarnation, most messages, JSApiStreamPurgeRequest
 	opOrigin         opcode = 40 // incarnation, source, previous, sequence, stamp, identity, pending; of the next command
 	opSkipTo         opcode = 41 // incarnation, sequence
 	opBeginIntake    opcode = 42 // account, first sequence, StreamConfig

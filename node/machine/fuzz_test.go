@@ -23,6 +23,7 @@ func fuzzBatch() []byte {
 	b.CreateStream(normalized("B"))
 	b.UpdateStream(normalized("A", func(c *server.StreamConfig) { c.MaxMsgs = 3 }))
 	b.PurgeStream(stream, server.JSApiStreamPurgeRequest{Subject: "a.1", Keep: 1})
+	b.PurgeStep(stream, 1, server.JSApiStreamPurgeRequest{Subject: "a.*", Keep: 1})
 	b.DeleteMessage(stream, 1, true)
 	b.CreateConsumer(stream, &server.ConsumerConfig{Durable: "d", FilterSubject: "a.*", AckPolicy: server.AckExplicit}, server.ActionCreate)
 	b.Deliver(consumer, 5, 100)

@@ -49,3 +49,42 @@ func TestBuryingLaterShowsNowhere(t *testing.T) {
 		}
 	}
 }
+
+// A purge in steps comes to what it would have come to at once, and leaves out what
+// was stored in between.
+func TestPurgeInSteps(t *testing.T) {
+	for _, request := range []server.JSApiStreamPurgeRequest{
+		{Subject: "a.1"}, {Subject: "a.*", Keep: 7}, {Keep: 10}, {Sequence: 40}, {Sequence: 40, Subject: "a.2"}, {Sequence: 1}, {Sequence: 1000}, {Subject: ">"}, {Keep: 1000},
+	} {
+		var states []string
+		for _, limit := range []uint64{0, 4} {
+			w := newWorld(t)
+			s := w.stream("A")
+			for i := range 60 {
+				w.publish(s, fmt.Sprint("a.", i%3))
+			}
+			removed := uint64(0)
+			for step, one := 0, request; ; step++ {
+				if limit == 0 {
+					w.batch.PurgeStream(s.Incarnation(), one)
+				} else {
+					w.batch.PurgeStep(s.Incarnation(), limit, one)
+				}
+				r := w.one()
+				expect(t, "refused", r.Err, nil)
+				removed += r.Seq
+				if step == 0 && request.Keep == 0 {
+					w.publish(s, "a.1")
+				}
+				if limit == 0 || r.Seq != limit {
+					break
+				}
+				if one.Sequence == 0 {
+					one.Sequence = r.Last + 1
+				}
+			}
+			states = append(states, fmt.Sprint(removed, s.State().Msgs, s.State().FirstSeq, s.State().LastSeq, s.Deleted()))
+		}
+		expect(t, fmt.Sprintf("%+v", request), states[1], states[0])
+	}
+}

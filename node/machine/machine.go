@@ -164,6 +164,11 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		if s != nil {
 			s.purge(request, result)
 		}
+	case opPurgeStep:
+		s, limit, request := m.namedStream(body, result), body.Uvarint(), rest(body)
+		if s != nil && !body.Failed() {
+			s.purgeStep(limit, request, result)
+		}
 	case opDeleteMessage:
 		s, seq := m.namedStream(body, result), body.Uvarint()
 		body.Byte()

@@ -117,7 +117,7 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 		if h.rollupOfSubject {
 			filter = string(message.Subject)
 		}
-		s.purgeMatching(filter, 0, keep)
+		s.purgeMatching(filter, 0, keep, math.MaxUint64)
 	}
 	if keep > 0 {
 		s.enforceLimits(message.Subject)

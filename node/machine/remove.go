@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/json"
 	"errors"
+	"math"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -179,22 +180,45 @@ func (s *Stream) purge(encoded []byte, result *Result) {
 		result.Err = server.NewJSInvalidJSONError(err)
 		return
 	}
+	result.Err = s.mayPurge()
 	switch {
-	case s.config.Sealed:
-		result.Err = server.NewJSStreamSealedError()
-	case s.config.DenyPurge:
-		result.Err = server.NewJSStreamPurgeFailedError(errors.New("stream purge not permitted"))
+	case result.Err != nil:
 	case request.Sequence > 0 && request.Keep > 0:
 		result.Err = server.NewJSBadRequestError()
 	default:
-		result.Seq = s.purgeMatching(request.Subject, request.Sequence, request.Keep)
+		result.Seq = s.purgeMatching(request.Subject, request.Sequence, request.Keep, math.MaxUint64)
 	}
+}
+
+// purgeStep applies a command that purges at most so many messages.
+func (s *Stream) purgeStep(limit uint64, encoded []byte, result *Result) {
+	var request server.JSApiStreamPurgeRequest
+	if err := json.Unmarshal(encoded, &request); err != nil {
+		result.Err = server.NewJSInvalidJSONError(err)
+		return
+	}
+	if result.Err = s.mayPurge(); result.Err != nil {
+		return
+	}
+	result.Last = s.last
+	result.Seq = s.purgeMatching(request.Subject, request.Sequence, request.Keep, limit)
+}
+
+func (s *Stream) mayPurge() *server.ApiError {
+	switch {
+	case s.config.Sealed:
+		return server.NewJSStreamSealedError()
+	case s.config.DenyPurge:
+		return server.NewJSStreamPurgeFailedError(errors.New("stream purge not permitted"))
+	}
+	return nil
 }
 
 // purgeMatching removes the messages that match the filter (empty: all), up to
 // but not including sequence before (0: no bound), except the last keep ones
-// (PurgeEx of the NATS server's stores). It returns how many were removed.
-func (s *Stream) purgeMatching(filter string, before, keep uint64) uint64 {
+// (PurgeEx of the NATS server's stores). When not all go it removes at most limit of
+// them. It returns how many were removed.
+func (s *Stream) purgeMatching(filter string, before, keep, limit uint64) uint64 {
 	if before == 1 {
 		return 0
 	}
@@ -204,14 +228,14 @@ func (s *Stream) purgeMatching(filter string, before, keep uint64) uint64 {
 		s.clear(before)
 	} else {
 		s.purging = true
-		removed = s.removeMatching(filter, all, before, keep)
+		removed = s.removeMatching(filter, all, before, keep, limit)
 		s.purging = false
 	}
 	s.movePurgedConsumers(filter)
 	return removed
 }
 
-func (s *Stream) removeMatching(filter string, all bool, before, keep uint64) uint64 {
+func (s *Stream) removeMatching(filter string, all bool, before, keep, limit uint64) uint64 {
 	var ids idSet
 	total := s.msgs
 	if !all {
@@ -221,7 +245,7 @@ func (s *Stream) removeMatching(filter string, all bool, before, keep uint64) ui
 	if keep >= total {
 		return 0
 	}
-	end, most := s.last+1, total-keep
+	end, most := s.last+1, min(total-keep, limit)
 	if before > 0 {
 		end = min(before, end)
 	}

@@ -33,6 +33,7 @@ type Result struct {
 	Stream     *Stream
 	Consumer   *Consumer
 	Seq        uint64 // publish: the sequence; purge and end: the number of messages removed; reset: where it goes on
+	Last       uint64 // purge in steps: the stream's last sequence
 	Duplicate  bool   // publish: Seq is that of the earlier message with this ID
 	Unmet      bool   // publish: its preface does not hold, nothing happened
 	Over       bool   // publish: the fast-ingest batch that it belongs to is over, nothing happened

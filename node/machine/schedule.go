@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -195,7 +196,7 @@ func (s *Stream) followSchedules(message *Message, h *publishHeaders, p *preface
 	case !bytes.Equal(h.scheduleNext, schedulePurge):
 		s.moveSchedule(h)
 	case s.config.AllowRollup && !s.config.DenyPurge:
-		s.purgeMatching(string(h.scheduler), 0, 0)
+		s.purgeMatching(string(h.scheduler), 0, 0, math.MaxUint64)
 	}
 }
 
