@@ -56,7 +56,7 @@ func (c *campaign) report() {
 const fixed = 32
 
 // freshTime is for how long fresh seeds are tried after them.
-const freshTime = 20 * time.Second
+const freshTime = 15 * time.Second
 
 func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	c := &campaign{TB: t}
