@@ -106,6 +106,14 @@ func (c *checks) atEnd() {
 			}
 		}
 	}
+	for _, h := range c.world.hosts {
+		if c.world.clients.ledger != nil {
+			c.counted(h.process, c.world.clients.ledger)
+		}
+		if c.world.clients.diary != nil {
+			c.fired(h.process)
+		}
+	}
 	first := c.world.hosts[0].process.member
 	k := digestKey{first.Identity().Lineage, first.Machine().Applied()}
 	delete(c.digests, k)

@@ -24,7 +24,8 @@
 // are deleted and created again under the same name, that are limited by number,
 // by number for each subject or by age and discard old or new messages, work
 // queues, streams that keep messages while there is interest, and streams that get
-// atomic and fast-ingest batches beside single messages. They are updated,
+// atomic and fast-ingest batches beside single messages; beside them, in half of the
+// runs each, counters, and schedules that fire once or again and again. They are updated,
 // purged, and messages deleted. Publishers use message IDs, expected sequences,
 // several messages in flight, and publish again what they do not know to be
 // stored. Consumers pull or are pushed to, acknowledge each or all or none, late,
@@ -77,6 +78,9 @@
 //   - check_batches.go: atomic batches are stored whole or not at all, fast-ingest
 //     batches in order, without gaps if they must not have any, and as far as their
 //     publishers are told;
+//   - check_counters.go: a counter has the sum of what was added, each time once;
+//   - check_schedules.go: schedules fire in their time, once for each, and not after
+//     their end;
 //   - check_removed.go: messages leave for a reason, and limits are kept;
 //   - check_consumers.go: a consumer never skips, and does not deliver what is known
 //     to be acknowledged;

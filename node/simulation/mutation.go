@@ -26,6 +26,8 @@ const (
 	ClocksStop               // monotonic clocks stand still
 	IDsRemoved               // messages lose the IDs that tell duplicates
 	BatchesRemoved           // messages lose what makes them an atomic batch
+	StepsChanged             // increments below zero are other ones
+	TimesChanged             // schedules are due long ago
 	AcksForgotten            // acknowledgements are confirmed and dropped
 	MetaTorn                 // a torn transaction has its meta page on the disk
 )
@@ -90,6 +92,10 @@ func (w *world) mutateMessage(m *jetstream.Message) (dropped bool) {
 		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Msg-Id"), []byte("Other"))
 	case BatchesRemoved:
 		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Batch"), []byte("Other-Batch"))
+	case StepsChanged:
+		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Incr: -"), []byte("Nats-Incr: 1"))
+	case TimesChanged:
+		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Schedule: @at 2"), []byte("Nats-Schedule: @at 1"))
 	case AcksForgotten:
 		c, request := w.nats.addressee(string(m.Reply))
 		if c == nil || !bytes.HasPrefix(m.Subject, []byte("$JS.ACK.")) {

@@ -24,6 +24,8 @@ func TestCheckersSeeWhatIsBroken(t *testing.T) {
 		{"monotonic clocks stand still", ClocksStop, []string{"time in the log"}},
 		{"messages lose their IDs", IDsRemoved, []string{"stored twice"}},
 		{"messages lose their batch", BatchesRemoved, []string{"torn batch"}},
+		{"increments are others", StepsChanged, []string{"miscounted"}},
+		{"schedules are due long ago", TimesChanged, []string{"fired early"}},
 		{"acknowledgements are forgotten", AcksForgotten, []string{"delivered again"}},
 		{"the meta page is written too early", MetaTorn, []string{"forgotten"}},
 	} {

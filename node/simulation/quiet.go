@@ -35,6 +35,12 @@ func (w *world) calm() {
 			b.done = 0
 		}
 	}
+	if w.clients.ledger != nil {
+		w.clients.ledger.done = 0
+	}
+	if w.clients.diary != nil {
+		w.clients.diary.done = 0
+	}
 	w.checks.disturbed()
 	w.after(operatorPatience, w.operate)
 }
@@ -146,6 +152,14 @@ func (c *workload) missing(leader *process) string {
 		if text := t.missing(leader); text != "" {
 			return text
 		}
+	}
+	if l := c.ledger; l != nil {
+		if text := l.missing(); text != "" {
+			return text
+		}
+	}
+	if d := c.diary; d != nil {
+		return d.missing(leader.member.Machine())
 	}
 	return ""
 }

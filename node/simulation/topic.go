@@ -11,7 +11,9 @@ import (
 // workload is what the clients do.
 type workload struct {
 	topics []*topic
-	quiet  bool // no new work is begun
+	ledger *ledger // nil: there is none in this run
+	diary  *diary  // nil: there is none in this run
+	quiet  bool    // no new work is begun
 }
 
 // topicKind is what a stream is used for.
@@ -116,6 +118,12 @@ func (w *world) addTopics() {
 		if t.kind == plain {
 			w.after(w.between(0, 5*second), t.keepCopies)
 		}
+	}
+	if w.chance(0.5) {
+		w.clients.ledger = newLedger(w)
+	}
+	if w.chance(0.5) {
+		w.clients.diary = newDiary(w)
 	}
 }
 
