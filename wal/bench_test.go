@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"holdfast/protocol"
 )
@@ -21,16 +23,25 @@ func writtenBytes(b *testing.B) (n int64) {
 	return n
 }
 
+// processorTime is what this process has used so far, in the kernel too.
+func processorTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 // BenchmarkCommit writes one entry a commit, with the hard state, as a leader
 // does. bytes/byte is what is written for each byte of the entry.
 func BenchmarkCommit(b *testing.B) {
-	for _, size := range []int{512 << 10, 64 << 10, 1 << 10} {
+	for _, size := range []int{512 << 10, 256 << 10, 64 << 10, 1 << 10} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
 			s := benchStore(b)
 			data := content(1, 1, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
-			before := writtenBytes(b)
+			before, busy := writtenBytes(b), processorTime(b)
 			for index := uint64(1); b.Loop(); index++ {
 				w := protocol.Write{
 					Entries:   []protocol.Entry{{Index: index, Term: 1, Lineage: lineage, Kind: protocol.KindBatch, Data: data}},
@@ -41,6 +52,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(writtenBytes(b)-before)/float64(b.N)/float64(size), "bytes/byte")
+			b.ReportMetric(float64((processorTime(b)-busy).Microseconds())/float64(b.N), "cpu-µs/op")
 		})
 	}
 }

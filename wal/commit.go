@@ -34,19 +34,38 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 			return fmt.Errorf("commit to store %s: %w", s.path, err)
 		}
 	}
-	return s.transact(p.room(), func(tx *bolt.Tx, next *state) error {
-		if p.status {
-			next.head.counter++
+	var keep func(*state) error
+	if s.journal != nil {
+		if copied, ok := s.journal.begin(writes); ok {
+			writes, keep = copied, s.journal.write
 		}
-		c := change{store: s, writer: &s.writer, next: next, tx: tx, pieces: tx.Bucket([]byte(piecesBucket))}
-		c.pieces.FillPercent = 1 // the log grows at its end
-		for _, w := range writes {
-			if err := c.write(w); err != nil {
-				return err
-			}
+	}
+	return s.transact(p.room(), keep, func(tx *bolt.Tx, next *state) error {
+		c := s.change(tx, next)
+		if err := c.all(writes, &p); err != nil {
+			return err
 		}
 		return c.finish()
 	})
+}
+
+func (s *Store) change(tx *bolt.Tx, next *state) *change {
+	c := &change{store: s, writer: &s.writer, next: next, tx: tx, pieces: tx.Bucket([]byte(piecesBucket))}
+	c.pieces.FillPercent = 1 // the log grows at its end
+	return c
+}
+
+// all applies the writes of one commit.
+func (c *change) all(writes []*protocol.Write, p *plan) error {
+	if p.status {
+		c.next.head.counter++
+	}
+	for _, w := range writes {
+		if err := c.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writer is memory that commits use again and again.
@@ -167,6 +186,7 @@ func (c *change) truncate(first uint64) error {
 		}
 		c.next.head.marks.remove(hashMark(m), 8+markValueBytes)
 	}
+	c.next.overlay.truncate(first)
 	// Without the spare capacity, so that readers of the old state keep theirs.
 	c.next.marks = c.next.marks[:keep:keep]
 	c.next.head.last = first - 1
@@ -199,6 +219,7 @@ func (c *change) entry(e *protocol.Entry) error {
 		}
 		c.next.head.log.add(hashKey(c.key), len(c.key)+int(to-from))
 	}
+	c.next.overlay.add(heldEntry{Entry: *e, header: h, sums: slices.Clone(c.sums)})
 	return nil
 }
 
@@ -304,7 +325,7 @@ func pairSum(stored []byte) (uint32, bool) {
 
 // boot raises the boot counter.
 func (s *Store) boot() error {
-	return s.transact(overhead, func(_ *bolt.Tx, next *state) error {
+	return s.transact(overhead, nil, func(_ *bolt.Tx, next *state) error {
 		next.head.boot++
 		return nil
 	})

@@ -51,6 +51,11 @@ func (d *Dir) compact(progress func(done, total int64)) (before, after int64, er
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s is damaged: %w", old, err)
 	}
+	if len(found.frames) > 0 {
+		if found, err = d.fold(old); err != nil {
+			return 0, 0, err
+		}
+	}
 	next := d.pointer
 	next.serial++
 	fresh := d.storePath(next.serial)
@@ -76,7 +81,21 @@ func (d *Dir) compact(progress func(done, total int64)) (before, after int64, er
 	return before, after, d.opt.disk.remove(old)
 }
 
-// rewrite copies every key of a store file into a new one, in order.
+// fold opens and closes a store file, so that nothing is left in its journal, and
+// surveys it again.
+func (d *Dir) fold(path string) (*survey, error) {
+	s, err := openStore(path, d.owner, d.databaseOptions())
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return surveyFile(path)
+}
+
+// rewrite copies every key of a store file into a new one, in order, but for the
+// journal, which has nothing that is not elsewhere.
 func rewrite(from, to string, total int64, progress func(done, total int64)) error {
 	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -125,6 +144,9 @@ type rewritten struct {
 }
 
 func (w *rewriter) put(bucket string, key, value []byte) error {
+	if bucket == journalBucket {
+		return nil
+	}
 	w.pending = append(w.pending, rewritten{bucket, key, value})
 	if w.bytes += int64(len(key) + len(value)); w.bytes < compactStep {
 		return nil

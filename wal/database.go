@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -39,14 +40,21 @@ type database struct {
 	// used is the number of bytes up to bbolt's high-water mark, free pages
 	// below it included, when the last commit began.
 	used atomic.Int64
+	// open is the write transaction that has what only the journal keeps, and held
+	// about how many bytes that adds to the file.
+	open *bolt.Tx
+	held int64
 }
 
 type databaseOptions struct {
-	mapBytes int64
-	maxBytes int64 // zero: no limit
-	noSync   bool  // a staged copy, synced as a whole at its end
-	disk     disk
-	said     func() (room, reserve int64) // nil: the disk is asked
+	journalBytes int64 // zero: no journal is made
+	mark         journalMark
+	random       func() uint64 // for the tag of a journal
+	mapBytes     int64
+	maxBytes     int64 // zero: no limit
+	noSync       bool  // a staged copy, synced as a whole at its end
+	disk         disk
+	said         func() (room, reserve int64) // nil: the disk is asked
 }
 
 // openDatabase opens or creates the file. An existing file must have been
@@ -92,10 +100,12 @@ func openDatabase(path string, opt databaseOptions) (*database, error) {
 	return d, nil
 }
 
+var errStuck = errors.New("the database is stuck after a panic")
+
 // begin starts a transaction. The caller hands it to end or commit.
 func (d *database) begin(writable bool) (tx *bolt.Tx, err error) {
 	if d.stuck.Load() {
-		return nil, errors.New("the database is stuck after a panic")
+		return nil, errStuck
 	}
 	if err := d.checkMetas(); err != nil {
 		return nil, err
@@ -159,6 +169,79 @@ func (d *database) view(fn func(tx *bolt.Tx) error) error {
 	}
 	defer d.end(tx)
 	return guard(func() error { return fn(tx) })
+}
+
+// enter returns the write transaction that is open, or begins one, with room for
+// about need bytes more. ErrDiskFull: nothing was changed.
+func (d *database) enter(need int64) (tx *bolt.Tx, err error) {
+	if tx = d.open; tx == nil {
+		tx, err = d.begin(true)
+	} else if d.stuck.Load() {
+		err = errStuck
+	} else {
+		err = d.checkMetas()
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.used.Store(tx.Size())
+	if err := d.reserve(tx.Size(), d.held+need); err != nil {
+		if d.open == nil {
+			d.end(tx)
+		}
+		return nil, err
+	}
+	return tx, nil
+}
+
+// hold keeps a transaction open to which about so many bytes were added.
+func (d *database) hold(tx *bolt.Tx, added int64) { d.open, d.held = tx, d.held+added }
+
+// fold commits the open transaction with the head record. visible is called when
+// readers can see it, though it may not be durable yet.
+func (d *database) fold(head []byte, visible func()) error {
+	tx := d.open
+	d.open, d.held = nil, 0
+	if err := guard(func() error { return tx.Bucket([]byte(headBucket)).Put([]byte(headKey), head) }); err != nil {
+		d.end(tx)
+		return err
+	}
+	visible()
+	return d.commit(tx)
+}
+
+// journalSpan is where the journal is, which is made if it is missing. bbolt
+// writes its blocks then, and only then.
+func (d *database) journalSpan(size int64) (at span, err error) {
+	find := func(tx *bolt.Tx) error {
+		if bucket := tx.Bucket([]byte(journalBucket)); bucket != nil {
+			at = journalSpan(d.bolt.Info().Data, bucket.Get([]byte(journalKey)))
+		}
+		return nil
+	}
+	if err = d.view(find); err != nil || at != (span{}) || size == 0 {
+		return at, err
+	}
+	err = d.update(size+overhead, func(tx *bolt.Tx) error {
+		bucket, err := tx.CreateBucketIfNotExists([]byte(journalBucket))
+		if err != nil {
+			return err
+		}
+		return bucket.Put([]byte(journalKey), make([]byte, size))
+	})
+	if err == nil {
+		err = d.view(find)
+	}
+	if err != nil {
+		return span{}, err
+	}
+	// The one time that it is written without a frame: every block is there now.
+	first := alignedBlocks(blockBytes)
+	binary.LittleEndian.PutUint64(first, d.opt.random())
+	if _, err = d.file.WriteAt(first, at.from); err == nil {
+		err = d.file.Sync()
+	}
+	return at, err
 }
 
 // update calls fn with a write transaction and commits it. need is an estimate

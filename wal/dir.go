@@ -31,6 +31,7 @@ const (
 	storeSuffix      = ".db"
 	temporarySuffix  = ".tmp"
 	noteSuffix       = ".txt"
+	holderBytes      = 32           // of the lock file say which process that is; see journalMark
 	lostAndFoundName = "lost+found" // of the file system, when the folder is a mount point
 )
 
@@ -45,10 +46,11 @@ type Owner struct {
 
 // Options tune a folder and its stores. The zero value is right for use.
 type Options struct {
-	MapBytes int64            // address space reserved for the memory map; 0: 64 GiB
-	MaxBytes int64            // limit of the store's file, kept to about 1 MiB; 0: none
-	Now      func() time.Time // for the notes in the quarantine; nil: time.Now
-	Random   func() uint64    // for store IDs; nil: the system's random source
+	MapBytes     int64            // address space reserved for the memory map; 0: 64 GiB
+	JournalBytes int64            // of the journal of a store that is opened for the first time; 0: 4 MiB
+	MaxBytes     int64            // limit of the store's file, kept to about 1 MiB; 0: none
+	Now          func() time.Time // for the notes in the quarantine; nil: time.Now
+	Random       func() uint64    // for store IDs; nil: the system's random source
 	// Before is asked before each change of a name or of a small file in the
 	// folder, and before a store file takes a transaction ("commit") or is synced
 	// as a whole ("sync"); its error takes the change's place. A simulation fills a
@@ -84,6 +86,7 @@ type Dir struct {
 // ErrDiskFull are told apart; whatever is refused has not been touched.
 func OpenDir(path string, owner Owner, opt Options) (*Dir, error) {
 	opt.MapBytes = cmp.Or(opt.MapBytes, defaultMapBytes)
+	opt.JournalBytes = cmp.Or(opt.JournalBytes, defaultJournalBytes)
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
@@ -221,7 +224,7 @@ func (d *Dir) takeLock() error {
 	}
 	err = ignoringInterrupts(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) })
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		holder, _ := io.ReadAll(io.LimitReader(f, 32)) // only for the message
+		holder, _ := io.ReadAll(io.LimitReader(f, holderBytes)) // only for the message
 		f.Close()
 		return fmt.Errorf("%w by process %s; two processes cannot share a store", ErrLocked, cmp.Or(strings.TrimSpace(string(holder)), "unknown"))
 	}
@@ -230,9 +233,7 @@ func (d *Dir) takeLock() error {
 		return fmt.Errorf("lock: %w", err)
 	}
 	// The process number is for the other's message; a full disk may refuse it.
-	if f.Truncate(0) == nil {
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
+	_, _ = fmt.Fprintf(f, "%-*d\n", holderBytes-1, os.Getpid())
 	d.lock = f
 	return nil
 }
@@ -341,7 +342,9 @@ func storeSerial(name string) (uint64, bool) {
 }
 
 func (d *Dir) databaseOptions() databaseOptions {
-	return databaseOptions{mapBytes: d.opt.MapBytes, maxBytes: d.opt.MaxBytes, disk: d.opt.disk, said: d.opt.Room}
+	return databaseOptions{
+		mapBytes: d.opt.MapBytes, journalBytes: d.opt.JournalBytes, mark: journalMark{d.lock}, random: d.opt.Random,
+		maxBytes: d.opt.MaxBytes, disk: d.opt.disk, said: d.opt.Room}
 }
 
 // Open opens the current store and raises its boot counter; when there is none,

@@ -1,7 +1,8 @@
 // Package wal keeps one node's memory: the log with its messages, the hard
 // state of Raft, the promise of the mesh, the checkpoint of the state machine
 // and the identity under which all of this was acknowledged. It is one bbolt
-// file in a folder that one process at a time may hold.
+// file, with a journal for small commits inside, in a folder that one process at a
+// time may hold.
 //
 // # Folder and store
 //

@@ -23,6 +23,9 @@ const (
 	childFolder   = "HOLDFAST_WAL_FOLDER"
 )
 
+// inJournal begins the names of those whose commits are small enough for the journal.
+const inJournal = "journal: "
+
 var children = map[string]func(s *Store) error{
 	"fdatasync fails": func(s *Store) error {
 		if err := failCalls(syscall.SYS_FDATASYNC, syscall.EIO, 0); err != nil {
@@ -35,6 +38,25 @@ var children = map[string]func(s *Store) error{
 			return err
 		}
 		return damagedByCommit(s)
+	},
+	inJournal + "fdatasync fails": func(s *Store) error {
+		if err := failCalls(syscall.SYS_FDATASYNC, syscall.EIO, 0); err != nil {
+			return err
+		}
+		return damagedByCommit(s)
+	},
+	inJournal + "write fails": func(s *Store) error {
+		if err := failCalls(syscall.SYS_PWRITE64, syscall.EIO, 0); err != nil {
+			return err
+		}
+		return damagedByCommit(s)
+	},
+	// A file system that never writes in place can have no room for a frame.
+	inJournal + "no room": func(s *Store) error {
+		if err := failCalls(syscall.SYS_PWRITE64, syscall.ENOSPC, 0); err != nil {
+			return err
+		}
+		return fullAtCommit(s)
 	},
 	"no room for a page": func(s *Store) error {
 		if err := failCalls(syscall.SYS_PWRITE64, syscall.ENOSPC, 0); err != nil {
@@ -142,7 +164,11 @@ func intact(s *Store, last uint64) error {
 
 func runChild(name, folder string) int {
 	err := func() error {
-		d, err := OpenDir(folder, owner, small)
+		opt := small
+		if strings.HasPrefix(name, inJournal) {
+			opt = roomy
+		}
+		d, err := OpenDir(folder, owner, opt)
 		if err != nil {
 			return err
 		}

@@ -13,8 +13,9 @@ var (
 	lineage = protocol.Lineage{Epoch: 1, ID: 0xabc}
 )
 
-// small keeps the memory map small, so that tests meet its moving.
-var small = Options{MapBytes: 1 << 20}
+// small keeps the memory map and the journal small, so that tests meet the moving
+// of the one and the end of the other.
+var small = Options{MapBytes: 1 << 20, JournalBytes: 64 << 10}
 
 func openDir(t testing.TB, path string, opt Options) *Dir {
 	t.Helper()
@@ -29,7 +30,7 @@ func openDir(t testing.TB, path string, opt Options) *Dir {
 // abandon gives everything up as the end of the process would.
 func (d *Dir) abandon() {
 	if d.store != nil {
-		d.store.Close()
+		d.store.Abandon()
 	}
 	if d.stage != nil && d.stage.db != nil {
 		d.stage.db.close()

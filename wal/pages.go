@@ -15,7 +15,7 @@ import (
 // (page.go, meta.go, bucket.go), file format version 2, in the byte order of
 // the machines we run on.
 const (
-	pageSize        = 4096
+	pageSize        = 8192
 	pageHeaderBytes = 16 // id 8, kind 2, count 2, overflow 4
 	elementBytes    = 16 // leaf: flags, position, key size, value size; branch: position, key size, child 8
 	bucketBytes     = 16 // root page 8, sequence 8

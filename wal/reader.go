@@ -141,6 +141,13 @@ func (r *Reader) fetch(dst []byte, index uint64, piece uint32) (_ []byte, h head
 	if !ok || index == 0 {
 		return dst, header{}, errNoPiece
 	}
+	if held := r.st.overlay.find(index); held != nil {
+		dst, r.found, ok = held.piece(dst, r.found[:0], piece)
+		if !ok {
+			return dst, header{}, errNoPiece
+		}
+		return dst, held.header, nil
+	}
 	if dst, err = r.copyPiece(dst, index, piece); err != nil {
 		return dst[:start], header{}, err
 	}

@@ -13,7 +13,8 @@ import (
 // rewrites anyway. The checkpoint record changes with a checkpoint. Each ends
 // with a CRC32C over the record's name and everything before.
 const (
-	headVersion       = 1
+	headVersion       = 2
+	headBytes         = 1 + 8 + 16 + 10*8 + 3*24 + 4
 	checkpointVersion = 1
 )
 
@@ -25,6 +26,7 @@ type head struct {
 	hardState protocol.HardState
 	promise   protocol.Attempt
 	last      uint64 // index of the last entry
+	frames    uint64 // number of the last frame of the journal that this contains
 	log       account
 	marks     account
 	pairs     account
@@ -103,7 +105,7 @@ func appendHead(dst []byte, h *head) []byte {
 	for _, n := range [...]uint64{
 		h.boot, h.counter,
 		h.hardState.Term, uint64(h.hardState.Vote), h.hardState.Commit, h.hardState.Release,
-		h.promise.Epoch, uint64(h.promise.ID), h.last,
+		h.promise.Epoch, uint64(h.promise.ID), h.last, h.frames,
 	} {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
@@ -125,7 +127,7 @@ func decodeHead(record []byte) (head, error) {
 	h.hardState.Term, h.hardState.Vote = r.Uint64(), protocol.StoreID(r.Uint64())
 	h.hardState.Commit, h.hardState.Release = r.Uint64(), r.Uint64()
 	h.promise.Epoch, h.promise.ID = r.Uint64(), protocol.AttemptID(r.Uint64())
-	h.last = r.Uint64()
+	h.last, h.frames = r.Uint64(), r.Uint64()
 	h.log, h.marks, h.pairs = readAccount(&r), readAccount(&r), readAccount(&r)
 	return h, r.Done("head record")
 }

@@ -147,6 +147,10 @@ func (d *database) free() int64 {
 // close gives the file up. After a panic that left locks behind, the memory map
 // stays until the process ends; only the file is closed.
 func (d *database) close() error {
+	if tx := d.open; tx != nil {
+		d.open, d.held = nil, 0
+		d.end(tx)
+	}
 	if d.stuck.Load() {
 		return d.file.Close()
 	}

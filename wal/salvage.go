@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,8 +30,12 @@ type Salvage struct {
 	pairs                  []protocol.Pair // right ones only, in the memory map
 	pairAccount            account
 	pieces                 []savedPiece // ascending
-	faults                 []string
-	more                   int // faults beyond maxFaults
+	journal                []byte       // its value, in the memory map
+	frames                 []frame      // found where nothing led to
+	// journaled are entries that only the journal has, or had last.
+	journaled map[uint64]protocol.Entry
+	faults    []string
+	more      int // faults beyond maxFaults
 	summer
 }
 
@@ -71,6 +76,9 @@ func SalvageFile(path string) (*Salvage, error) {
 		s.fault("%v", err)
 	}
 	if err := guard(s.collect); err != nil {
+		s.fault("%v", err)
+	}
+	if err := guard(s.readJournal); err != nil {
 		s.fault("%v", err)
 	}
 	slices.SortFunc(s.pieces, func(a, b savedPiece) int {
@@ -192,6 +200,8 @@ func (s *Salvage) take(bucket string, key, value []byte) {
 		s.pairAccount.add(hashPair(key, sum), len(key)+len(value))
 	case piecesBucket:
 		s.takePiece(key, value, false)
+	case journalBucket:
+		s.journal = value
 	}
 }
 
@@ -215,6 +225,9 @@ func (s *Salvage) offset(part, key []byte) int64 {
 // rescue looks into every page that the walk did not reach. A piece found there
 // may be of an entry that was deleted or replaced.
 func (s *Salvage) rescue(w *pageWalk) {
+	if len(s.journal) == 0 {
+		s.rescueFrames(w)
+	}
 	for id := uint64(2); id < w.highWater; id++ {
 		if w.used[id/64]&(1<<(id%64)) != 0 {
 			continue
@@ -249,13 +262,14 @@ func (s *Salvage) Pairs(fn func(key, value []byte) error) (whole bool, err error
 // Indices calls fn for the index of every entry of which there is anything, in
 // ascending order.
 func (s *Salvage) Indices(fn func(index uint64) error) error {
-	last := uint64(0)
+	indices := slices.Collect(maps.Keys(s.journaled))
 	for i := range s.pieces {
-		if index := s.pieces[i].index; index != last {
-			last = index
-			if err := fn(index); err != nil {
-				return err
-			}
+		indices = append(indices, s.pieces[i].index)
+	}
+	slices.Sort(indices)
+	for _, index := range slices.Compact(indices) {
+		if err := fn(index); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -273,6 +287,10 @@ func (s *Salvage) span(index uint64) []savedPiece {
 
 // Entry reads a whole entry. The error says what of it is missing or wrong.
 func (s *Salvage) Entry(index uint64) (e protocol.Entry, err error) {
+	if e, ok := s.journaled[index]; ok {
+		e.Data = bytes.Clone(e.Data)
+		return e, nil
+	}
 	span := s.span(index)
 	err = fmt.Errorf("entry %d: piece 0 is missing or damaged", index)
 	for i := range span {

@@ -32,14 +32,16 @@ type Meta struct {
 	Stamp         int64 // nanoseconds since 1970
 }
 
-// state is what a store keeps in memory about one committed transaction. It is
-// never changed once it was published: a reader of that transaction uses it.
+// state is what a store keeps in memory about one commit. It is never changed once
+// it was published: a reader of the transaction that it stands on uses it.
 type state struct {
-	txid       int // bbolt's ID of the transaction
+	txid       int // bbolt's ID of the last transaction that is committed
 	head       head
 	checkpoint checkpointRecord
 	// marks begin at index 1 and ascend. A longer slice may share the memory.
 	marks []protocol.Mark
+	// overlay has the entries since that transaction.
+	overlay overlay
 	// checkpoints counts those made since the file was opened.
 	checkpoints uint64
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,6 +34,7 @@ type Store struct {
 	damage  atomic.Pointer[DamageError]
 	readers sync.Pool // of *Reader
 	writer  writer    // of the committing goroutine
+	journal *journal  // of the committing goroutine; nil: there is no room for one
 }
 
 // openStore opens the store file at path after checking all of its structure.
@@ -51,17 +53,77 @@ func openStore(path string, owner Owner, opt databaseOptions) (*Store, error) {
 	}
 	s.db = db
 	s.present.Store(found.present)
-	st := &state{head: found.head, checkpoint: found.checkpoint, marks: found.marks}
-	err = db.view(func(tx *bolt.Tx) error {
-		st.txid = tx.ID()
-		return nil
-	})
+	st, err := s.catchUp(found)
 	if err != nil {
-		db.close() // the error is the one that counts
+		s.journal.close() // the error is the one that counts
+		db.close()
 		return nil, s.openingFailed(err)
 	}
 	s.states.Store(&states{durable: st})
 	return s, nil
+}
+
+// catchUp makes the journal ready and returns the state that a survey found, with
+// the commits that only the journal has.
+func (s *Store) catchUp(found *survey) (*state, error) {
+	at, err := s.db.journalSpan(s.opt.journalBytes)
+	if err != nil && (!errors.Is(err, ErrDiskFull) || errors.Is(err, errRefused)) {
+		return nil, err
+	}
+	st := &state{head: found.head, checkpoint: found.checkpoint, marks: found.marks}
+	if err := s.db.view(func(tx *bolt.Tx) error {
+		st.txid = tx.ID()
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	s.journal = nil
+	if at != (span{}) {
+		if s.journal, err = openJournal(s.db, at); err != nil {
+			return nil, err
+		}
+		if n := s.opt.mark.number(s.journal.tag); n > found.head.frames+uint64(len(found.frames)) {
+			return nil, fmt.Errorf("journal: frame %d is missing or damaged", n)
+		}
+	}
+	for i := range found.frames {
+		if st, err = s.replay(st, &found.frames[i]); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+// replay does what the commit of a frame did.
+func (s *Store) replay(st *state, f *frame) (*state, error) {
+	writes, made, err := f.writes()
+	if err != nil {
+		return nil, err
+	}
+	p := newPlan(st)
+	for _, w := range writes {
+		if err := p.add(w); err != nil {
+			return nil, fmt.Errorf("journal, frame %d: %w", f.number, err)
+		}
+	}
+	// Without room for the transaction its frames stay where they are.
+	tx, err := s.db.enter(p.need)
+	if errors.Is(err, ErrDiskFull) {
+		tx, err = s.db.enter(0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.db.hold(tx, p.need)
+	next := *st
+	if err := guard(func() error { return s.change(tx, &next).all(writes, &p) }); err != nil {
+		return nil, err
+	}
+	if next.head.frames = f.number; next.head != made {
+		return nil, fmt.Errorf("journal, frame %d: it does not make the state that it says", f.number)
+	}
+	s.journal.passed(f)
+	return &next, nil
 }
 
 // openingFailed tells what is wrong with the machine from what is wrong with
@@ -83,13 +145,32 @@ func (s *Store) openingFailed(err error) error {
 
 // Close gives the store up. It waits for Views that are under way.
 func (s *Store) Close() error {
+	if s.pending() {
+		// Without room the frames of the journal stay for the next opening.
+		if err := s.transact(overhead, nil, func(*bolt.Tx, *state) error { return nil }); err != nil && !errors.Is(err, ErrDiskFull) {
+			return errors.Join(err, s.Abandon())
+		}
+	}
+	return s.Abandon()
+}
+
+// pending reports whether the journal has what the database has not.
+func (s *Store) pending() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return !s.closed && s.damage.Load() == nil && s.db.open != nil
+}
+
+// Abandon gives the store up as the end of the process would: the file is left
+// as it is.
+func (s *Store) Abandon() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
 	s.closed = true
-	if err := s.db.close(); err != nil && s.damage.Load() == nil {
+	if err := errors.Join(s.journal.close(), s.db.close()); err != nil && s.damage.Load() == nil {
 		return fmt.Errorf("close store %s: %w", s.path, err)
 	}
 	return nil
@@ -205,9 +286,10 @@ func (s *Store) beginAny() (*database, *bolt.Tx, error) {
 }
 
 // transact makes one durable change. change works on a copy of the state, which
-// takes the place of the current one when all is on the disk. need is about how
-// many bytes it adds.
-func (s *Store) transact(need int64, change func(tx *bolt.Tx, next *state) error) error {
+// takes the place of the current one when all is on the disk: by what keep does,
+// or, if that is nil or finds no room, by a commit of the database. need is about
+// how many bytes it adds.
+func (s *Store) transact(need int64, keep func(*state) error, change func(tx *bolt.Tx, next *state) error) error {
 	if damage := s.damage.Load(); damage != nil {
 		return damage
 	}
@@ -219,32 +301,55 @@ func (s *Store) transact(need int64, change func(tx *bolt.Tx, next *state) error
 	}
 	durable := s.states.Load().durable
 	next := *durable
-	err := db.update(need, func(tx *bolt.Tx) error {
-		if tx.ID() != durable.txid+1 {
-			// bbolt fell back to the meta page before the last one.
-			return fmt.Errorf("the file is at transaction %d, not at %d", tx.ID()-1, durable.txid)
+	tx, err := db.enter(need)
+	if errors.Is(err, ErrDiskFull) {
+		return fmt.Errorf("commit to store %s: %w", s.path, err)
+	}
+	if err == nil {
+		err = guard(func() error {
+			if tx.ID() != durable.txid+1 {
+				// bbolt fell back to the meta page before the last one.
+				return fmt.Errorf("the file is at transaction %d, not at %d", tx.ID()-1, durable.txid)
+			}
+			return change(tx, &next)
+		})
+		db.hold(tx, need)
+	}
+	if err == nil && keep != nil {
+		next.head.frames++
+		if err = keep(&next); err == nil {
+			s.states.Store(&states{durable: &next})
+			return nil
 		}
-		if err := change(tx, &next); err != nil {
-			return err
+		if errors.Is(err, ErrDiskFull) { // of a file system that never writes in place
+			s.journal, err = nil, s.journal.close()
 		}
-		s.writer.record = appendHead(s.writer.record[:0], &next.head)
-		if err := tx.Bucket([]byte(headBucket)).Put([]byte(headKey), s.writer.record); err != nil {
-			return err
-		}
-		next.txid = tx.ID()
-		s.states.Store(&states{durable: durable, next: &next})
-		return nil
-	})
+	}
+	if err != nil {
+		return s.fail("commit", err)
+	}
+	return s.commit(durable, &next)
+}
+
+// commit commits the open transaction of the database, which makes next of the
+// durable state.
+func (s *Store) commit(durable, next *state) error {
+	next.txid, next.overlay = durable.txid+1, overlay{}
+	s.writer.record = appendHead(s.writer.record[:0], &next.head)
+	err := s.db.fold(s.writer.record, func() { s.states.Store(&states{durable: durable, next: next}) })
 	switch {
 	case err == nil:
-		s.states.Store(&states{durable: &next})
+		s.states.Store(&states{durable: next})
+		if s.journal != nil {
+			s.journal.restart()
+		}
 		return nil
-	case errors.Is(err, errRefused):
+	case errors.Is(err, ErrDiskFull):
 		s.states.Store(&states{durable: durable})
 		if err := s.reopen(); err != nil {
 			return err
 		}
-	case !errors.Is(err, ErrDiskFull):
+	default:
 		s.states.Store(&states{durable: durable})
 		return s.fail("commit", err)
 	}
@@ -257,22 +362,24 @@ func (s *Store) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	durable := s.states.Load().durable
-	if err := s.db.close(); err != nil {
+	if err := errors.Join(s.journal.close(), s.db.close()); err != nil {
 		return s.fail("close after a commit without room", err)
 	}
 	found, err := surveyFile(s.path)
-	if err == nil && found.head != durable.head {
-		err = errors.New("the state is not the one before the commit")
-	}
-	var db *database
+	var st *state
 	if err == nil {
-		db, err = openDatabase(s.path, s.opt)
+		found.frames = slices.DeleteFunc(found.frames, func(f frame) bool { return f.number > durable.head.frames })
+		if s.db, err = openDatabase(s.path, s.opt); err == nil {
+			st, err = s.catchUp(found)
+		}
+	}
+	if err == nil && st.head != durable.head {
+		err = errors.New("the state is not the one before the commit")
 	}
 	if err != nil {
 		s.closed = true
 		return s.fail("opened again after a commit without room", err)
 	}
-	s.db = db
 	s.present.Store(found.present)
 	return nil
 }

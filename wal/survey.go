@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"syscall"
+	"unsafe"
 
 	"holdfast/protocol"
 )
@@ -15,9 +17,10 @@ import (
 const (
 	checkpointBucket = "checkpoint" // what changes with a checkpoint: one record
 	headBucket       = "head"       // what changes with almost every commit: one record
-	marksBucket      = "marks"      // where the (lineage, term) of the log changes
-	pairsBucket      = "pairs"      // the state machine's checkpoint
-	piecesBucket     = "pieces"     // the log
+	// then the journal's; see journal.go
+	marksBucket  = "marks"  // where the (lineage, term) of the log changes
+	pairsBucket  = "pairs"  // the state machine's checkpoint
+	piecesBucket = "pieces" // the log
 
 	checkpointKey = "checkpoint"
 	headKey       = "head"
@@ -32,6 +35,9 @@ type survey struct {
 	checkpoint checkpointRecord
 	marks      []protocol.Mark
 	present    *presence // entries at or below the horizon
+
+	journal []byte  // its bytes, in the map
+	frames  []frame // that the rest of the file does not contain, copied
 
 	hasHead, hasCheckpoint bool
 	log, marked, pairs     account // as counted
@@ -68,8 +74,12 @@ func surveyFile(path string) (*survey, error) {
 		if err := walkPages(data, s.visit); err != nil {
 			return err
 		}
-		return s.finish()
+		if err := s.finish(); err != nil {
+			return err
+		}
+		return s.pending(data)
 	})
+	s.journal = nil
 	return s, err
 }
 
@@ -83,6 +93,8 @@ func (s *survey) visit(bucket string, key, value []byte) (err error) {
 	case headBucket:
 		s.head, err = decodeHead(value)
 		s.hasHead = err == nil && string(key) == headKey
+	case journalBucket:
+		s.journal = value
 	case marksBucket:
 		var m protocol.Mark
 		if m, err = decodeMark(key, value); err == nil {
@@ -101,6 +113,21 @@ func (s *survey) visit(bucket string, key, value []byte) (err error) {
 	default:
 		err = fmt.Errorf("unknown bucket %q", bucket)
 	}
+	return err
+}
+
+// pending copies the frames of the journal that the rest of the file does not
+// contain.
+func (s *survey) pending(data []byte) error {
+	if s.journal == nil {
+		return nil
+	}
+	at := journalSpan(uintptr(unsafe.Pointer(unsafe.SliceData(data))), s.journal)
+	frames, err := pendingFrames(data[at.from:at.to], s.head.frames)
+	for i := range frames {
+		frames[i].body = slices.Clone(frames[i].body)
+	}
+	s.frames = frames
 	return err
 }
 

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"errors"
+	"fmt"
 
 	"holdfast/mesh"
 	"holdfast/node/member"
@@ -189,10 +190,23 @@ func (x *era) cutOff() *lastCommit {
 
 // judge finds out what became of it, once the file is closed.
 func (c *lastCommit) judge(h *host) {
-	if h.left = c.before; c.torn.end(h) {
+	if h.left = c.before; c.torn.end(h) || c.whole(h) {
 		h.left = c.after
 		h.world.checks.wrote(h, c.before, c.after)
 	}
+}
+
+// whole reports whether a transaction that was torn is there all the same: one that
+// was a frame of the journal changes no meta page, and all that counts of it may
+// have been written.
+func (c *lastCommit) whole(h *host) bool {
+	found, err := wal.SalvageFile(c.torn.path)
+	if err != nil {
+		h.world.fail("read %s: %v", c.torn.path, err)
+	}
+	defer found.Close()
+	meta, _ := found.Meta()
+	return fmt.Sprint(meta, found.Last()) == fmt.Sprint(c.after.meta, c.after.last)
 }
 
 // simulatedDisk is the store as the writer sees it.

@@ -46,11 +46,12 @@ const (
 func (p *process) open() (err error) {
 	h, w := p.host, p.host.world
 	p.dir, err = wal.OpenDir(h.disk.folder, wal.Owner{Cluster: "simulated", Member: h.name}, wal.Options{
-		MapBytes: 64 << 20,
-		Now:      func() time.Time { return time.Unix(0, h.clock()) },
-		Random:   w.random.Uint64,
-		Before:   p.before,
-		Room:     h.room,
+		MapBytes:     64 << 20,
+		Now:          func() time.Time { return time.Unix(0, h.clock()) },
+		Random:       w.random.Uint64,
+		Before:       p.before,
+		JournalBytes: h.world.journalBytes(),
+		Room:         h.room,
 	})
 	if err != nil {
 		return err
@@ -232,13 +233,13 @@ func (p *process) abandon(power bool) {
 func (p *process) release() {
 	if p.member != nil {
 		p.host.left = memoryOf(p.member.Store())
-		p.member.Store().Close() // the process is gone, nobody takes note of an error
+		p.member.Store().Abandon() // nobody takes note of an error
 		if _, err := os.Stat(p.member.Store().Path()); err != nil {
 			p.host.left = nil // it was set aside a moment ago
 		}
 	}
 	if p.opened != nil {
-		p.opened.Close()
+		p.opened.Abandon()
 	}
 	if p.dir != nil {
 		if err := p.dir.Close(); err != nil {

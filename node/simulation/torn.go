@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 )
 
 // Sizes of a disk and of a store file (docs/storage.md).
 const (
 	sectorBytes = 512
-	metaBytes   = 2 * 4096 // the two meta pages
+	metaBytes   = 2 * 8192 // the two meta pages
 )
 
 // tear leaves a file as a failure in the middle of a transaction may: every sector
@@ -53,6 +54,7 @@ func (w *world) tear(path string, before []byte) {
 type tornCommit struct {
 	path   string
 	before []byte
+	lock   []byte // the folder's lock file: the mark of the journal is written last
 }
 
 func (w *world) beginTorn(path string) *tornCommit {
@@ -60,8 +62,14 @@ func (w *world) beginTorn(path string) *tornCommit {
 	if err != nil {
 		w.fail("tear %s: %v", path, err)
 	}
-	return &tornCommit{path, before}
+	lock, err := os.ReadFile(lockOf(path))
+	if err != nil {
+		w.fail("tear %s: %v", path, err)
+	}
+	return &tornCommit{path, before, lock}
 }
+
+func lockOf(path string) string { return filepath.Join(filepath.Dir(path), "lock") }
 
 // end leaves what the failure leaves, after the transaction was made: all of it,
 // if its meta page was written, or parts of what it wrote before. The file is
@@ -73,5 +81,17 @@ func (t *tornCommit) end(h *host) (whole bool) {
 	}
 	h.note("the last commit was torn")
 	h.world.tear(t.path, t.before)
+	if err := os.WriteFile(lockOf(t.path), t.lock, 0o600); err != nil {
+		h.world.fail("tear %s: %v", t.path, err)
+	}
 	return false
+}
+
+// journalBytes is the size of a store's journal: it is full after a few commits, so
+// that all ways out of it are met.
+func (w *world) journalBytes() int64 {
+	if w.options.Mutation == MetaTorn {
+		return 3 * 4096 // every commit is one of the database, which has meta pages
+	}
+	return 128 << 10
 }
