@@ -21,12 +21,20 @@ type writer struct {
 	queue    queue[queuedWrite]
 	stopping chan struct{} // closed by stop
 	ended    chan struct{}
+	idle     *time.Timer // asks for a fold
 }
 
 type queuedWrite struct {
 	id    uint64
-	write *protocol.Write
+	write *protocol.Write // nil: nothing was written for foldAfter
 }
+
+// folder is a Committer with a journal (wal.Store.Fold).
+type folder interface{ Fold() error }
+
+// foldAfter without a write, the journal is emptied: what is only there is not
+// reached by the background check of the store.
+const foldAfter = 5 * time.Second
 
 // fullDiskPause is how long a full disk is left alone before the next try.
 const fullDiskPause = 200 * time.Millisecond
@@ -36,6 +44,7 @@ const fullDiskPause = 200 * time.Millisecond
 func startWriter(store member.Committer, logger *slog.Logger, done func(id uint64, err error)) *writer {
 	w := &writer{store: store, done: done, logger: logger, stopping: make(chan struct{}), ended: make(chan struct{})}
 	w.queue.init()
+	w.idle = time.AfterFunc(foldAfter, func() { w.queue.put(queuedWrite{}) })
 	go w.run()
 	return w
 }
@@ -54,6 +63,7 @@ func (w *writer) stop() {
 
 func (w *writer) run() {
 	defer close(w.ended)
+	defer w.idle.Stop()
 	var batch []queuedWrite
 	var writes []*protocol.Write
 	for {
@@ -62,11 +72,24 @@ func (w *writer) run() {
 			return
 		}
 		writes = writes[:0]
+		last := uint64(0)
 		for _, queued := range batch {
-			writes = append(writes, queued.write)
+			if queued.write != nil {
+				writes, last = append(writes, queued.write), queued.id
+			}
 		}
-		err := w.commit(writes)
-		w.done(batch[len(batch)-1].id, err)
+		var err error
+		if len(writes) > 0 {
+			err = w.commit(writes)
+			w.idle.Reset(foldAfter)
+		} else if store, ok := w.store.(folder); ok {
+			if err = store.Fold(); errors.Is(err, wal.ErrDiskFull) { // the journal keeps it
+				err = nil
+			}
+		}
+		if len(writes) > 0 || err != nil {
+			w.done(last, err)
+		}
 		clear(batch)
 		clear(writes)
 		if err != nil {

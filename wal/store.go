@@ -145,13 +145,20 @@ func (s *Store) openingFailed(err error) error {
 
 // Close gives the store up. It waits for Views that are under way.
 func (s *Store) Close() error {
-	if s.pending() {
-		// Without room the frames of the journal stay for the next opening.
-		if err := s.transact(overhead, nil, func(*bolt.Tx, *state) error { return nil }); err != nil && !errors.Is(err, ErrDiskFull) {
-			return errors.Join(err, s.Abandon())
-		}
+	if err := s.Fold(); err != nil && !errors.Is(err, ErrDiskFull) && s.damage.Load() == nil {
+		return errors.Join(err, s.Abandon())
 	}
 	return s.Abandon()
+}
+
+// Fold puts into the database what only the journal has, where Scrub reads it too;
+// it is for moments without a Commit, and called by whoever calls that. Errors are
+// those of Commit; after ErrDiskFull the journal keeps what it has.
+func (s *Store) Fold() error {
+	if !s.pending() {
+		return nil
+	}
+	return s.transact(overhead, nil, func(*bolt.Tx, *state) error { return nil })
 }
 
 // pending reports whether the journal has what the database has not.

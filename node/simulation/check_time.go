@@ -17,7 +17,7 @@ type timeCheck struct {
 	changes int   // of leaders since
 	late    int64 // since when stamps are behind; zero: they are not
 
-	clocks int // that were ever set
+	clocks int // that were ever set, or stepped
 	kept   int // that of the newest leader
 }
 
@@ -79,6 +79,15 @@ func (c *checks) clockSet(p *process) {
 	}
 	c.time.clocks++
 	p.clock = c.time.clocks
+}
+
+// clockStepped: the log's clock shows another time from now on. A leader that has
+// not heard of the step keeps the clock before it, until it steps itself.
+func (c *checks) clockStepped(p *process) {
+	c.time.clocks++
+	p.clock = c.time.clocks
+	c.time.kept = p.clock
+	c.time.reset()
 }
 
 // tellsTime takes note of what a member learns about the log's clock. The kind of

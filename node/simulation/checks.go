@@ -63,7 +63,7 @@ func (c *checks) heard(p *process, _ slog.Level, line string) {
 	case strings.Contains(line, " leading term="):
 		c.leads(p)
 	case strings.Contains(line, "the log's clock stepped"):
-		c.time.reset()
+		c.clockStepped(p)
 	}
 }
 
