@@ -53,7 +53,8 @@ var whatVaries = []struct {
 }{
 	{regexp.MustCompile(`\b\d+ s\b`), "… s"},
 	{regexp.MustCompile(`\b(last|committed|applied|index|term|entry) \d+\b`), "$1 …"},
-	{regexp.MustCompile(`\b\d+ (KiB|streams)\b`), "… $1"},
+	{regexp.MustCompile(`\b\d+ [KM]iB\b`), "… bytes"},
+	{regexp.MustCompile(`\b\d+ streams\b`), "… streams"},
 	{regexp.MustCompile(`\b\d+ bytes\b`), "… bytes"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?`), "(time)"},
 	{regexp.MustCompile(`\S+/store-\d+\.db`), "…/store-….db"},

@@ -40,7 +40,7 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 			writes, keep = copied, s.journal.write
 		}
 	}
-	return s.transact(p.room(), keep, func(tx *bolt.Tx, next *state) error {
+	return s.transact(p.room(), p.need-overhead, keep, func(tx *bolt.Tx, next *state) error {
 		c := s.change(tx, next)
 		if err := c.all(writes, &p); err != nil {
 			return err
@@ -325,7 +325,7 @@ func pairSum(stored []byte) (uint32, bool) {
 
 // boot raises the boot counter.
 func (s *Store) boot() error {
-	return s.transact(overhead, nil, func(_ *bolt.Tx, next *state) error {
+	return s.transact(overhead, 0, nil, func(_ *bolt.Tx, next *state) error {
 		next.head.boot++
 		return nil
 	})

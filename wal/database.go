@@ -43,7 +43,7 @@ type database struct {
 	// open is the write transaction that has what only the journal keeps, and held
 	// about how many bytes that adds to the file.
 	open *bolt.Tx
-	held int64
+	held atomic.Int64
 }
 
 type databaseOptions struct {
@@ -185,7 +185,7 @@ func (d *database) enter(need int64) (tx *bolt.Tx, err error) {
 		return nil, err
 	}
 	d.used.Store(tx.Size())
-	if err := d.reserve(tx.Size(), d.held+need); err != nil {
+	if err := d.reserve(tx.Size(), d.held.Load()+need); err != nil {
 		if d.open == nil {
 			d.end(tx)
 		}
@@ -195,13 +195,22 @@ func (d *database) enter(need int64) (tx *bolt.Tx, err error) {
 }
 
 // hold keeps a transaction open to which about so many bytes were added.
-func (d *database) hold(tx *bolt.Tx, added int64) { d.open, d.held = tx, d.held+added }
+func (d *database) hold(tx *bolt.Tx, added int64) {
+	d.open = tx
+	d.held.Add(added)
+}
+
+// let says that no transaction is held open any more.
+func (d *database) let() {
+	d.open = nil
+	d.held.Store(0)
+}
 
 // fold commits the open transaction with the head record. visible is called when
 // readers can see it, though it may not be durable yet.
 func (d *database) fold(head []byte, visible func()) error {
 	tx := d.open
-	d.open, d.held = nil, 0
+	d.let()
 	if err := guard(func() error { return tx.Bucket([]byte(headBucket)).Put([]byte(headKey), head) }); err != nil {
 		d.end(tx)
 		return err
@@ -219,8 +228,11 @@ func (d *database) journalSpan(size int64) (at span, err error) {
 		}
 		return nil
 	}
-	if err = d.view(find); err != nil || at != (span{}) || size == 0 {
+	if err = d.view(find); err != nil || at != (span{}) {
 		return at, err
+	}
+	if size = min(size, d.room()/journalShare/blockBytes*blockBytes); size < minJournalBytes {
+		return span{}, nil
 	}
 	err = d.update(size+overhead, func(tx *bolt.Tx) error {
 		bucket, err := tx.CreateBucketIfNotExists([]byte(journalBucket))

@@ -62,6 +62,8 @@ const (
 	// defaultJournalBytes bounds the work of opening, the memory of what is not
 	// in the database yet, and how long the commit takes that puts it there.
 	defaultJournalBytes = 4 << 20
+	// journalShare of the room on the disk is the longest journal.
+	journalShare = 64
 	// frameShare of the journal is the longest frame: beyond it, writing the bytes
 	// twice costs more than the second sync.
 	frameShare = 32

@@ -15,7 +15,7 @@ const (
 	largestGrowth  = 32 << 20
 	// overhead is what any commit may add beside its content: the pages on the
 	// way from the changed ones up to the root.
-	overhead = 64 * pageSize
+	overhead = 32 * pageSize
 )
 
 // The file also keeps blocks in reserve for what makes room: deletes, purges and
@@ -121,7 +121,7 @@ func (d *database) room() int64 {
 	if err != nil {
 		return 0
 	}
-	return d.free() + max(0, size-d.used.Load()) + d.disk(size)
+	return max(0, d.free()+max(0, size-d.used.Load())+d.disk(size)-d.held.Load())
 }
 
 // disk is by how many bytes a file of this size can still grow.
@@ -148,7 +148,7 @@ func (d *database) free() int64 {
 // stays until the process ends; only the file is closed.
 func (d *database) close() error {
 	if tx := d.open; tx != nil {
-		d.open, d.held = nil, 0
+		d.let()
 		d.end(tx)
 	}
 	if d.stuck.Load() {

@@ -114,7 +114,7 @@ func (s *Store) replay(st *state, f *frame) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.db.hold(tx, p.need)
+	s.db.hold(tx, p.need-overhead)
 	next := *st
 	if err := guard(func() error { return s.change(tx, &next).all(writes, &p) }); err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (s *Store) Fold() error {
 	if !s.pending() {
 		return nil
 	}
-	return s.transact(overhead, nil, func(*bolt.Tx, *state) error { return nil })
+	return s.transact(overhead, 0, nil, func(*bolt.Tx, *state) error { return nil })
 }
 
 // pending reports whether the journal has what the database has not.
@@ -295,8 +295,9 @@ func (s *Store) beginAny() (*database, *bolt.Tx, error) {
 // transact makes one durable change. change works on a copy of the state, which
 // takes the place of the current one when all is on the disk: by what keep does,
 // or, if that is nil or finds no room, by a commit of the database. need is about
-// how many bytes it adds.
-func (s *Store) transact(need int64, keep func(*state) error, change func(tx *bolt.Tx, next *state) error) error {
+// how many bytes have to be there for it, overhead and what it leaves to others
+// included, and adds about how many it adds.
+func (s *Store) transact(need, adds int64, keep func(*state) error, change func(tx *bolt.Tx, next *state) error) error {
 	if damage := s.damage.Load(); damage != nil {
 		return damage
 	}
@@ -320,7 +321,7 @@ func (s *Store) transact(need int64, keep func(*state) error, change func(tx *bo
 			}
 			return change(tx, &next)
 		})
-		db.hold(tx, need)
+		db.hold(tx, adds)
 	}
 	if err == nil && keep != nil {
 		next.head.frames++
