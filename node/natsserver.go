@@ -110,7 +110,7 @@ func (l *natsLogger) Errorf(format string, v ...any) {
 // the mesh, with its name, also when the NATS server was just writing to it; a
 // client that went away is no error of ours; and the certificates of routes are
 // verified, by a function that the NATS server does not see.
-var knownToUs = []string{"Error trying to connect to route", "Error flushing", "hostname of solicited routes will not be verified"}
+var knownToUs = []string{"Error trying to connect to route", "Error flushing", "hostname of solicited routes will not be verified", "TLS route handshake error: EOF"}
 
 func (l *natsLogger) log(level slog.Level, message string) {
 	for _, known := range knownToUs {

@@ -88,7 +88,7 @@ var fieldRules = map[string]map[string]encode{
 		"followed": skip, "followedIn": skip,
 		"now": skip, "writeID": skip, "retryAt": until(meshNow), "stageAt": until(meshNow), "announceAt": until(meshNow),
 	},
-	"mesh.peer":  {"boots": skip, "lostAt": skip, "askedAt": since(meshNow, patienceTicks), "offeredAt": since(meshNow, retryTicks)},
+	"mesh.peer":  {"lostAt": skip, "askedAt": since(meshNow, patienceTicks), "offeredAt": since(meshNow, retryTicks)},
 	"Role":       {"State": skip, "Reason": skip, "Remedy": skip, "Copied": skip, "Total": skip},
 	"offer":      {"at": since(meshNow, patienceTicks)},
 	"question":   {"nonce": renamed, "at": since(meshNow, retryTicks)},
