@@ -22,7 +22,7 @@ func (s *Stream) remove(seq uint64) {
 	if len(s.schedules) > 0 && s.schedules[r.subject].seq == seq {
 		s.unschedule(r.subject)
 	}
-	if !sub.firstExact && sub.count > 0 && s.chained() {
+	if sub.first == seq+1 && !sub.firstExact && sub.count > 0 && s.chained() { // it was the oldest
 		s.follow(sub, b, i)
 	}
 	for _, c := range s.consumers {

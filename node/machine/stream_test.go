@@ -196,6 +196,24 @@ func TestDiscardOld(t *testing.T) {
 	expect(t, "deleted", fmt.Sprint(s.Deleted()), "[]")
 }
 
+// A message that goes from the middle says nothing about the oldest of its subject,
+// also when a gap in the chain has hidden which that is (simulation, seed 13).
+func TestDiscardOldBehindAGap(t *testing.T) {
+	w := newWorld(t)
+	s := w.stream("A", func(c *server.StreamConfig) { c.MaxMsgsPer = 3 })
+	remove := func(seq uint64) {
+		w.batch.DeleteMessage(s.Incarnation(), seq, false)
+		w.apply()
+	}
+	w.publishAll(s, "a.1", "a.1", "a.1")
+	remove(3) // a gap between 2 and 4
+	w.publishAll(s, "a.1", "a.1", "a.1")
+	expect(t, "behind the gap", contents(s), "4:a.1 5:a.1 6:a.1")
+	remove(5)
+	w.publishAll(s, "a.1", "a.1")
+	expect(t, "the oldest goes", contents(s), "6:a.1 7:a.1 8:a.1")
+}
+
 func TestDiscardNew(t *testing.T) {
 	w := newWorld(t)
 	s := w.stream("A", func(c *server.StreamConfig) { c.MaxMsgs, c.Discard, c.MaxMsgsPer = 2, server.DiscardNew, 1 })
