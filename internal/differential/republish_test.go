@@ -20,9 +20,10 @@ func TestRepublish(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			compare(t, func(s *session) {
-				s.create(c.change)
+				// First, so that every nats-server knows of it when it sends a message out.
 				other := s.name + "_TO"
 				s.api("STREAM.CREATE."+other, s.stream(object{"name": other, "subjects": []string{"out." + name + ".>"}}))
+				s.create(c.change)
 				out := s.listen("out." + name + ".>")
 				for _, subject := range []string{".a.1", ".a.2", ".c", ".a.1"} {
 					s.ask(s.name+subject, "payload")
