@@ -20,11 +20,14 @@ func storeFlag(flags *flag.FlagSet) *string {
 	return flags.String("store", config.Default().Store, "store `DIR` of a node that does not run")
 }
 
-func verify(args []string) error {
-	flags := flag.NewFlagSet("verify", flag.ExitOnError)
-	store := storeFlag(flags)
-	parse(flags, args, 0)
-	return offline.Verify(os.Stdout, *store)
+// onStore is a command that takes a stopped store and nothing else.
+func onStore(name string, do func(out io.Writer, store string) error) func(args []string) error {
+	return func(args []string) error {
+		flags := flag.NewFlagSet(name, flag.ExitOnError)
+		store := storeFlag(flags)
+		parse(flags, args, 0)
+		return do(os.Stdout, *store)
+	}
 }
 
 func inspect(args []string) error {
@@ -46,13 +49,6 @@ func inspect(args []string) error {
 	}
 	err = offline.Inspect(os.Stdout, *store, *file, *stream, to)
 	return errors.Join(err, to.Close())
-}
-
-func compact(args []string) error {
-	flags := flag.NewFlagSet("compact", flag.ExitOnError)
-	store := storeFlag(flags)
-	parse(flags, args, 0)
-	return offline.Compact(os.Stdout, *store)
 }
 
 func importExport(args []string) error {

@@ -18,6 +18,7 @@ import (
 	"holdfast/node"
 	"holdfast/node/config"
 	"holdfast/node/demo"
+	"holdfast/node/offline"
 )
 
 const usage = `usage: holdfast COMMAND [flags]
@@ -58,7 +59,8 @@ func main() {
 	}
 	commands := map[string]func([]string) error{
 		"run": run, "check": check, "status": status, "found": found, "discard": discard,
-		"verify": verify, "inspect": inspect, "import": importExport, "compact": compact,
+		"inspect": inspect, "import": importExport,
+		"verify": onStore("verify", offline.Verify), "compact": onStore("compact", offline.Compact),
 		"demo":    func([]string) error { return demo.Run(os.Stdout) },
 		"version": func([]string) error { fmt.Println(version); return nil },
 	}

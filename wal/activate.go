@@ -45,8 +45,8 @@ func (d *Dir) NewStage() (*Stage, error) {
 
 // Activate makes a finished copy the store and opens it. The store before must
 // be closed; it is set aside, unless it is blank: such a store has no log that
-// anybody could want, and is removed once the copy is open. The switch is one rename
-// of the pointer file: a crash leaves either the old store or the copy. An error
+// anybody could want, and is removed once the copy is open. The switch is one
+// rename of the pointer file: a crash leaves either the old store or the copy. An error
 // says which: if Open then returns the store with the identity of the activation,
 // it had happened.
 func (d *Dir) Activate(stage *Stage, a Activation) (*Store, error) {
@@ -61,7 +61,8 @@ func (d *Dir) Activate(stage *Stage, a Activation) (*Store, error) {
 	}
 	s, err := d.openCurrent(func(*Store) error { return nil })
 	if err == nil && before.blank() {
-		// The pointer is never behind the store, so there is nothing in it. What cannot be removed now is set aside when the folder is opened next.
+		// The pointer is never behind the store, so there is nothing in it. What
+		// cannot be removed now is set aside when the folder is opened next.
 		if err = d.opt.disk.remove(d.storePath(before.serial)); err != nil {
 			s.Close() // the error is the one that counts
 			return nil, fmt.Errorf("remove the store that the copy in %s replaced: %w", d.path, err)

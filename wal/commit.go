@@ -41,7 +41,7 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 		}
 	}
 	return s.transact(p.room(), p.need-overhead, keep, func(tx *bolt.Tx, next *state) error {
-		c := s.change(tx, next)
+		c := s.change(tx, next, keep != nil)
 		if err := c.all(writes, &p); err != nil {
 			return err
 		}
@@ -49,8 +49,9 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 	})
 }
 
-func (s *Store) change(tx *bolt.Tx, next *state) *change {
-	c := &change{store: s, writer: &s.writer, next: next, tx: tx, pieces: tx.Bucket([]byte(piecesBucket))}
+// change begins a commit; framed: the journal is to keep it.
+func (s *Store) change(tx *bolt.Tx, next *state, framed bool) *change {
+	c := &change{store: s, writer: &s.writer, next: next, tx: tx, framed: framed, pieces: tx.Bucket([]byte(piecesBucket))}
 	c.pieces.FillPercent = 1 // the log grows at its end
 	return c
 }
@@ -85,6 +86,7 @@ type change struct {
 	next   *state
 	tx     *bolt.Tx
 	pieces *bolt.Bucket
+	framed bool // readers need the entries in memory: the transaction stays open
 	// newCheckpoint: the checkpoint record has to be written.
 	newCheckpoint bool
 	dead          []uint64
@@ -219,7 +221,9 @@ func (c *change) entry(e *protocol.Entry) error {
 		}
 		c.next.head.log.add(hashKey(c.key), len(c.key)+int(to-from))
 	}
-	c.next.overlay.add(heldEntry{Entry: *e, header: h, sums: slices.Clone(c.sums)})
+	if c.framed {
+		c.next.overlay.add(heldEntry{Entry: *e, header: h, sums: slices.Clone(c.sums)})
+	}
 	return nil
 }
 

@@ -100,21 +100,12 @@ func rewrite(from, to string, total int64, progress func(done, total int64)) err
 	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := os.Open(from)
+	data, err := mapFile(from, 4*pageSize)
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map %s: %w", from, err)
+		return fmt.Errorf("%s: %w", from, err)
 	}
 	defer syscall.Munmap(data)
-	db, err := openDatabase(to, databaseOptions{mapBytes: info.Size() + smallestGrowth, noSync: true})
+	db, err := openDatabase(to, databaseOptions{mapBytes: int64(len(data)) + smallestGrowth, noSync: true})
 	if err != nil {
 		return err
 	}

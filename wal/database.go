@@ -256,18 +256,14 @@ func (d *database) journalSpan(size int64) (at span, err error) {
 	return at, err
 }
 
-// update calls fn with a write transaction and commits it. need is an estimate
+// update calls fn with a write transaction of its own, while none is held open, and
+// commits it. need is an estimate
 // of the bytes that it adds. ErrDiskFull: nothing was changed; if it is also
 // errRefused, the file must be opened again. fn's own errors end the
 // transaction without a change. Any other error: the state is unknown.
 func (d *database) update(need int64, fn func(tx *bolt.Tx) error) error {
-	tx, err := d.begin(true)
+	tx, err := d.enter(need)
 	if err != nil {
-		return err
-	}
-	d.used.Store(tx.Size())
-	if err := d.reserve(tx.Size(), need); err != nil {
-		d.end(tx)
 		return err
 	}
 	if err := guard(func() error { return fn(tx) }); err != nil {

@@ -55,21 +55,9 @@ const maxFaults = 1000
 
 // SalvageFile opens a store file. The error says why nothing can be read at all.
 func SalvageFile(path string) (*Salvage, error) {
-	f, err := os.Open(path)
+	data, err := mapFile(path, pageSize)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() < pageSize {
-		return nil, fmt.Errorf("%s is too short to hold anything: %d bytes", path, info.Size())
-	}
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s := &Salvage{path: path, data: data}
 	if _, err := surveyFile(path); err != nil {
@@ -78,12 +66,12 @@ func SalvageFile(path string) (*Salvage, error) {
 	if err := guard(s.collect); err != nil {
 		s.fault("%v", err)
 	}
-	if err := guard(s.readJournal); err != nil {
-		s.fault("%v", err)
-	}
 	slices.SortFunc(s.pieces, func(a, b savedPiece) int {
 		return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(a.piece, b.piece), cmp.Compare(a.at, b.at))
 	})
+	if err := guard(s.readJournal); err != nil {
+		s.fault("%v", err)
+	}
 	return s, nil
 }
 
@@ -262,12 +250,27 @@ func (s *Salvage) Pairs(fn func(key, value []byte) error) (whole bool, err error
 // Indices calls fn for the index of every entry of which there is anything, in
 // ascending order.
 func (s *Salvage) Indices(fn func(index uint64) error) error {
-	indices := slices.Collect(maps.Keys(s.journaled))
+	journaled := slices.Sorted(maps.Keys(s.journaled))
+	last := uint64(0)
 	for i := range s.pieces {
-		indices = append(indices, s.pieces[i].index)
+		index := s.pieces[i].index
+		if index == last {
+			continue
+		}
+		for ; len(journaled) > 0 && journaled[0] < index; journaled = journaled[1:] {
+			if err := fn(journaled[0]); err != nil {
+				return err
+			}
+		}
+		if len(journaled) > 0 && journaled[0] == index {
+			journaled = journaled[1:]
+		}
+		last = index
+		if err := fn(index); err != nil {
+			return err
+		}
 	}
-	slices.Sort(indices)
-	for _, index := range slices.Compact(indices) {
+	for _, index := range journaled {
 		if err := fn(index); err != nil {
 			return err
 		}
@@ -275,9 +278,15 @@ func (s *Salvage) Indices(fn func(index uint64) error) error {
 	return nil
 }
 
+// search is where in s.pieces those at or above an index begin.
+func (s *Salvage) search(index uint64) int {
+	at, _ := slices.BinarySearchFunc(s.pieces, index, func(p savedPiece, index uint64) int { return cmp.Compare(p.index, index) })
+	return at
+}
+
 // span is where the pieces of an entry are in s.pieces.
 func (s *Salvage) span(index uint64) []savedPiece {
-	from, _ := slices.BinarySearchFunc(s.pieces, index, func(p savedPiece, index uint64) int { return cmp.Compare(p.index, index) })
+	from := s.search(index)
 	to := from
 	for to < len(s.pieces) && s.pieces[to].index == index {
 		to++

@@ -54,7 +54,7 @@ func (s *Salvage) takeEntries(entries []protocol.Entry) {
 		}
 	}
 	if s.hasHead {
-		s.pieces = slices.DeleteFunc(s.pieces, func(p savedPiece) bool { return p.index >= first })
+		s.pieces = s.pieces[:s.search(first)]
 		s.marks = slices.DeleteFunc(s.marks, func(m protocol.Mark) bool { return m.Index >= first })
 	}
 	for _, e := range entries {

@@ -116,7 +116,7 @@ func (s *Store) replay(st *state, f *frame) (*state, error) {
 	}
 	s.db.hold(tx, p.need-overhead)
 	next := *st
-	if err := guard(func() error { return s.change(tx, &next).all(writes, &p) }); err != nil {
+	if err := guard(func() error { return s.change(tx, &next, true).all(writes, &p) }); err != nil {
 		return nil, err
 	}
 	if next.head.frames = f.number; next.head != made {

@@ -53,21 +53,9 @@ type survey struct {
 // learned until then, for a report about a damaged store.
 func surveyFile(path string) (*survey, error) {
 	s := &survey{present: newPresence()}
-	f, err := os.Open(path)
+	data, err := mapFile(path, 4*pageSize)
 	if err != nil {
 		return s, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return s, err
-	}
-	if info.Size() < 4*pageSize {
-		return s, fmt.Errorf("the file is too short: %d bytes", info.Size())
-	}
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		return s, fmt.Errorf("map the file: %w", err)
 	}
 	defer syscall.Munmap(data)
 	err = guard(func() error {
@@ -81,6 +69,28 @@ func surveyFile(path string) (*survey, error) {
 	})
 	s.journal = nil
 	return s, err
+}
+
+// mapFile maps a whole file, of at least so many bytes, to be read. Whoever reads it
+// guards against faults, and unmaps it.
+func mapFile(path string, least int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() < least {
+		return nil, fmt.Errorf("the file is too short: %d bytes", info.Size())
+	}
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the file: %w", err)
+	}
+	return data, nil
 }
 
 // visit takes one key in. Nothing of the map is kept.
