@@ -7,16 +7,16 @@ import (
 
 // calm is a history without a fault: two publishers, a reader of each kind.
 func calm() *history {
-	plain := &publisher{name: "plain", inOrder: true, sent: []sent{
-		{id: "p-0", seq: 1, ended: 10}, {id: "p-1", ended: 0}, {id: "p-2", seq: 3, ended: 30}}}
-	once := &publisher{name: "once", inOrder: true, once: true, sent: []sent{{id: "o-0", seq: 2, ended: 20}}}
+	plain := &publisher{name: "plain", inOrder: true, noted: noted[sent]{values: []sent{
+		{id: "p-0", seq: 1, ended: 10}, {id: "p-1", ended: 0}, {id: "p-2", seq: 3, ended: 30}}}}
+	once := &publisher{name: "once", inOrder: true, once: true, noted: noted[sent]{values: []sent{{id: "o-0", seq: 2, ended: 20}}}}
 	return &history{
 		stream:     "S",
 		publishers: []*publisher{plain, once},
 		readers: []*reader{
-			{name: "ordered", ordered: true, got: []delivery{{seq: 1, id: "p-0"}, {seq: 2, id: "o-0"}, {seq: 3, id: "p-2"}}},
-			{name: "pull", askedFor: true, got: []delivery{
-				{seq: 1, id: "p-0", asked: 1, came: 11, confirmed: 12}, {seq: 2, id: "o-0", asked: 1, came: 21, confirmed: 22}, {seq: 3, id: "p-2", asked: 13, came: 31, confirmed: 32}}},
+			{name: "ordered", ordered: true, noted: noted[delivery]{values: []delivery{{seq: 1, id: "p-0"}, {seq: 2, id: "o-0"}, {seq: 3, id: "p-2"}}}},
+			{name: "pull", askedFor: true, noted: noted[delivery]{values: []delivery{
+				{seq: 1, id: "p-0", asked: 1, came: 11, confirmed: 12}, {seq: 2, id: "o-0", asked: 1, came: 21, confirmed: 22}, {seq: 3, id: "p-2", asked: 13, came: 31, confirmed: 32}}}},
 		},
 		contents: map[string][]stored{
 			"n1": {{seq: 1, id: "p-0"}, {seq: 2, id: "o-0"}, {seq: 3, id: "p-2"}},
@@ -51,14 +51,14 @@ func TestCheckers(t *testing.T) {
 		{"another message has its place", nothingLost, func(h *history) { h.contents["n1"][0].id = "p-1" }},
 		{"stored twice", nothingTwice, func(h *history) { h.contents["n1"] = append(h.contents["n1"], stored{seq: 4, id: "o-0"}) }},
 		{"stored twice, and seen by a reader only", nothingTwice, func(h *history) { h.readers[1].add(delivery{seq: 4, id: "o-0"}) }},
-		{"acknowledged in another order", inOrder, func(h *history) { h.publishers[0].sent[0].seq = 7 }},
-		{"a message left out for a reader", inOrder, func(h *history) { h.readers[0].got = h.readers[0].got[1:] }},
+		{"acknowledged in another order", inOrder, func(h *history) { h.publishers[0].values[0].seq = 7 }},
+		{"a message left out for a reader", inOrder, func(h *history) { h.readers[0].values = h.readers[0].values[1:] }},
 		{"a message again for a reader", inOrder, func(h *history) { h.readers[0].add(delivery{seq: 3, id: "p-2"}) }},
-		{"a number means two messages", oneTruth, func(h *history) { h.readers[0].got[1].id = "p-1" }},
+		{"a number means two messages", oneTruth, func(h *history) { h.readers[0].values[1].id = "p-1" }},
 		{"nobody sent that", oneTruth, func(h *history) { h.contents["n2"][1].id = "damaged: x" }},
-		{"acknowledged for two publishers", oneTruth, func(h *history) { h.publishers[1].sent[0].seq = 3 }},
+		{"acknowledged for two publishers", oneTruth, func(h *history) { h.publishers[1].values[0].seq = 3 }},
 		{"asked for after it was confirmed", ackIsDurable, func(h *history) { h.readers[1].add(delivery{seq: 1, id: "p-0", asked: 13, came: 40}) }},
-		{"never delivered", allDelivered, func(h *history) { h.readers[1].got = h.readers[1].got[:2] }},
+		{"never delivered", allDelivered, func(h *history) { h.readers[1].values = h.readers[1].values[:2] }},
 	} {
 		h := calm()
 		c.change(h)
@@ -83,7 +83,7 @@ func TestDeliveryOnItsWay(t *testing.T) {
 func TestDeliveredWorkIsNotLost(t *testing.T) {
 	h := calm()
 	h.contents = map[string][]stored{"n1": nil}
-	h.readers[1].got = h.readers[1].got[:2]
+	h.readers[1].values = h.readers[1].values[:2]
 	h.readers = h.readers[1:]
 	var v verdict
 	if v.checkLost(h, true); v.counts[nothingLost] != 1 {

@@ -34,8 +34,7 @@ type cluster struct {
 	nodes    []*node
 	network  *network // nil: on loopback
 
-	mu     sync.Mutex
-	deaths []string // processes that ended by themselves
+	deaths noted[string] // processes that ended by themselves
 }
 
 // node is one member with its process.
@@ -135,29 +134,15 @@ func (n *node) watch(process *servers.Process) {
 	if told == process {
 		return
 	}
-	n.cluster.died(fmt.Sprintf("%s: %v\n%s", n.Name, process.State(), n.lastLines(15)))
+	n.cluster.deaths.add(fmt.Sprintf("%s: %v\n%s", n.Name, process.State(), n.lastLines(15)))
 	time.Sleep(restartDelay)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.told != process && n.process == process {
 		if err := n.run(); err != nil {
-			n.cluster.died(err.Error())
+			n.cluster.deaths.add(err.Error())
 		}
 	}
-}
-
-// died notes that a process ended by itself.
-func (c *cluster) died(how string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deaths = append(c.deaths, how)
-}
-
-// endedByThemselves lists the processes that ended by themselves.
-func (c *cluster) endedByThemselves() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]string(nil), c.deaths...)
 }
 
 // kill ends the node's process as a crash would.

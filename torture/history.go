@@ -5,6 +5,25 @@ import (
 	"time"
 )
 
+// noted is what several goroutines take note of, in the order in which they do.
+type noted[T any] struct {
+	mu     sync.Mutex
+	values []T
+}
+
+func (n *noted[T]) add(value T) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.values = append(n.values, value)
+}
+
+// all is what was noted so far.
+func (n *noted[T]) all() []T {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.values[:len(n.values):len(n.values)]
+}
+
 // sent is one message that a publisher sent, once or until it was acknowledged.
 type sent struct {
 	id string
@@ -22,22 +41,7 @@ type publisher struct {
 	// stored twice however often it was sent.
 	once bool
 
-	mu   sync.Mutex
-	sent []sent
-}
-
-// add notes a message and returns its number.
-func (p *publisher) add(s sent) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sent = append(p.sent, s)
-}
-
-// all is what was sent so far.
-func (p *publisher) all() []sent {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.sent[:len(p.sent):len(p.sent)]
+	noted[sent]
 }
 
 // delivery is one message as a consumer got it.
@@ -59,30 +63,16 @@ type reader struct {
 	// askedFor: each delivery answers a request of which the time is known.
 	askedFor bool
 
-	mu  sync.Mutex
-	got []delivery
-}
-
-func (r *reader) add(d delivery) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.got = append(r.got, d)
-}
-
-func (r *reader) all() []delivery {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.got[:len(r.got):len(r.got)]
+	noted[delivery]
 }
 
 // last is the sequence of the latest delivery, 0 before the first.
 func (r *reader) last() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.got) == 0 {
+	got := r.all()
+	if len(got) == 0 {
 		return 0
 	}
-	return r.got[len(r.got)-1].seq
+	return got[len(got)-1].seq
 }
 
 // stored is one message that a stream has in the end.

@@ -93,8 +93,8 @@ func TestConditions(t *testing.T) {
 // something that was sent after it; silence leaves out what was unavoidable.
 func TestRecovery(t *testing.T) {
 	h := history{publishers: []*publisher{
-		{sent: []sent{{began: 0, ended: 5, seq: 1}, {began: 20, ended: 90, seq: 2}, {began: 95, ended: 0}}},
-		{sent: []sent{{began: 30, ended: 60, seq: 3}, {began: 100, ended: 110, seq: 4}}},
+		{noted: noted[sent]{values: []sent{{began: 0, ended: 5, seq: 1}, {began: 20, ended: 90, seq: 2}, {began: 95, ended: 0}}}},
+		{noted: noted[sent]{values: []sent{{began: 30, ended: 60, seq: 3}, {began: 100, ended: 110, seq: 4}}}},
 	}}
 	answered := h.answered()
 	got := recovery(answered, []*record{{kind: killed, from: 10}, {kind: killed, from: 61}, {kind: frozen, from: 105}})

@@ -184,7 +184,7 @@ func (r *result) judge(ctx context.Context, c *cluster, l *load) error {
 	if atLeast := int(r.length.Seconds() * leastRate); r.acknowledged < atLeast {
 		r.broken(comesBack, "%d messages are acknowledged, fewer than %d", r.acknowledged, atLeast)
 	}
-	for _, how := range c.endedByThemselves() {
+	for _, how := range c.deaths.all() {
 		r.broken(noneDies, "%s", how)
 	}
 	return nil
