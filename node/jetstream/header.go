@@ -92,7 +92,7 @@ func appendWithout(dst, header []byte, prefixes ...string) []byte {
 func withHeader(header []byte, key, value string) []byte {
 	at := headerAt(header, key)
 	if at < 0 {
-		return append(appendLine(appendHeaderStart(nil, header), key, value), crlf...)
+		return withLine(header, key, value)
 	}
 	start := at + len(key) + 1
 	if start < len(header) && header[start] == ' ' {
@@ -140,6 +140,23 @@ func appendHeadersOnly(dst, header []byte, payloadSize int) []byte {
 	dst = append(dst, ": "...)
 	dst = strconv.AppendInt(dst, int64(payloadSize), 10)
 	return append(dst, crlf+crlf...)
+}
+
+// withLine is a copy of a header, which may be empty, with one more line.
+func withLine(header []byte, name, value string) []byte {
+	return append(appendLine(appendHeaderStart(nil, header), name, value), crlf...)
+}
+
+// metLevel is the header of a message of a batch without the API level that it asks
+// for; false: that is higher than what is served.
+func metLevel(header []byte) (rest []byte, ok bool) {
+	if len(headerValue(header, server.JSRequiredApiLevel)) == 0 {
+		return header, true
+	}
+	if requiresHigherLevel(header) {
+		return header, false
+	}
+	return withoutHeader(bytes.Clone(header), server.JSRequiredApiLevel), true
 }
 
 // requiresHigherLevel reports whether a request asks for an API level above

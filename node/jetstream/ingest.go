@@ -78,13 +78,11 @@ func (d *Door) ingest(s *machine.Stream, m *Message, told, reply, header []byte)
 		d.refusePublish(reply, s, nil, apiErr)
 		return
 	}
-	if len(headerValue(header, server.JSRequiredApiLevel)) > 0 {
-		if requiresHigherLevel(header) {
-			d.closeIngest(b, true)
-			d.refusePublish(reply, s, nil, server.NewJSRequiredApiLevelError())
-			return
-		}
-		header = withoutHeader(bytes.Clone(header), server.JSRequiredApiLevel)
+	header, met := metLevel(header)
+	if !met {
+		d.closeIngest(b, true)
+		d.refusePublish(reply, s, nil, server.NewJSRequiredApiLevelError())
+		return
 	}
 	d.heardFrom(b)
 	switch {

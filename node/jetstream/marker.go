@@ -108,5 +108,5 @@ func (d *Door) withLeastTTL(s *machine.Stream, header []byte) []byte {
 		return header
 	}
 	header = withoutHeader(bytes.Clone(header), server.JSMessageTTL)
-	return append(appendLine(appendHeaderStart(nil, header), server.JSMessageTTL, strconv.FormatInt(least, 10)), crlf...)
+	return withLine(header, server.JSMessageTTL, strconv.FormatInt(least, 10))
 }

@@ -28,7 +28,7 @@ func (d *Door) prepareSchedule(header []byte) ([]byte, said) {
 		return header, said{}
 	}
 	if flaw == machine.ScheduleFine && len(headerValue(header, server.JSMsgRollup)) == 0 {
-		header = append(appendLine(appendHeaderStart(nil, header), server.JSMsgRollup, server.JSMsgRollupSubject), crlf...)
+		header = withLine(header, server.JSMsgRollup, server.JSMsgRollupSubject)
 	}
 	return header, said{machine.PrefaceSchedule, uint64(due), uint64(flaw)}
 }

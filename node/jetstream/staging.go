@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"container/list"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
@@ -217,11 +216,9 @@ func (d *Door) checkStaged(b *staged, header []byte, size int, seq, count uint64
 	if commit == commitUnknown {
 		return nil, "", server.NewJSAtomicPublishInvalidBatchCommitError()
 	}
-	if len(headerValue(header, server.JSRequiredApiLevel)) > 0 {
-		if requiresHigherLevel(header) {
-			return nil, server.BatchRequirementsNotMet, server.NewJSRequiredApiLevelError()
-		}
-		header = withoutHeader(bytes.Clone(header), server.JSRequiredApiLevel)
+	header, met := metLevel(header)
+	if !met {
+		return nil, server.BatchRequirementsNotMet, server.NewJSRequiredApiLevelError()
 	}
 	size += len(header)
 	switch {
@@ -305,7 +302,7 @@ func (d *Door) compose(s *machine.Stream, b *staged, ended bool) (members []memb
 	for i := range b.messages {
 		subject, header, payload := b.message(i)
 		if ended && i == len(b.messages)-1 {
-			header = append(appendLine(appendHeaderStart(nil, header), server.JSBatchCommit, "1"), crlf...)
+			header = withLine(header, server.JSBatchCommit, "1")
 		}
 		m := member{subject: b.of.transforms.storedSubject(subject)}
 		if config.AllowMsgSchedules {
@@ -393,18 +390,8 @@ func appendBatchAck(dst, prefix []byte, result *machine.Result, id string, count
 
 // parseBatchSequence reads a decimal number without a sign.
 func parseBatchSequence(digits []byte) (uint64, bool) {
-	if len(digits) == 0 {
-		return 0, false
-	}
-	n := uint64(0)
-	for _, c := range digits {
-		digit := uint64(c) - '0'
-		if digit > 9 || n > (math.MaxUint64-digit)/10 {
-			return 0, false
-		}
-		n = 10*n + digit
-	}
-	return n, true
+	n, err := strconv.ParseUint(string(digits), 10, 64)
+	return n, err == nil
 }
 
 func (d *Door) adviseAbandoned(s *machine.Stream, id string, reason server.BatchAbandonReason) {
