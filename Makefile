@@ -5,8 +5,8 @@ GO ?= go
 
 # The process tests are kept apart: they start whole clusters and measure
 # silences, so nothing else should compete for the cores meanwhile.
-PROCESS_TESTS = ./integration ./torture
-UNIT_TESTS = $(shell $(GO) list ./... | grep -v -e '/integration$$' -e '/torture$$')
+PROCESS_TESTS = ./integration ./torture ./soak
+UNIT_TESTS = $(shell $(GO) list ./... | grep -v -e '/integration$$' -e '/torture$$' -e '/soak$$')
 
 # The packages with switches that turn rules off, behind the build tag "explore".
 RULES = ./mesh ./replication ./node/replica ./node/explore
@@ -15,7 +15,7 @@ RULES = ./mesh ./replication ./node/replica ./node/explore
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long torture tools bench demo clean
+.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long torture soak tools bench demo clean
 
 build: ## one static binary, ./holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
@@ -79,6 +79,9 @@ PREVIOUS ?=
 torture: SEED = 0
 torture: tools ## kill, freeze, wipe, damage, fill and cut off real nodes: make torture MINUTES=10
 	$(GO) run ./torture -minutes $(MINUTES) -nodes $(NODES) -targets $(TARGETS) -seed $(SEED) $(if $(PREVIOUS),-previous $(PREVIOUS))
+
+soak: ## hours of churn, and what grows meanwhile: make soak MINUTES=120
+	$(GO) run ./soak -minutes $(MINUTES)
 
 tools: ## what torture makes networks with; without it, the nodes are on loopback
 	@command -v ip >/dev/null && command -v tc >/dev/null || { apt-get update -qq && apt-get install -y -qq iproute2; } || true

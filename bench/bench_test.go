@@ -84,12 +84,12 @@ func TestNothingOfAClusterIsLeft(t *testing.T) {
 		return []string{"-c", "trap '' TERM; exec sleep 600"}, nil
 	}}
 	var processes []*node
-	c, arguments, err := newCluster(stubborn, dir)
+	c, err := newCluster(stubborn, "/bin/sh", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, n := range c.nodes {
-		if err := n.start("/bin/sh", arguments[i]); err != nil {
+	for _, n := range c.nodes {
+		if err := n.Start(); err != nil {
 			t.Fatal(err)
 		}
 		processes = append(processes, n)
@@ -97,14 +97,14 @@ func TestNothingOfAClusterIsLeft(t *testing.T) {
 	if written, err := c.written(); err != nil || written < 0 {
 		t.Fatal(written, err)
 	}
-	c.nodes[0].kill()
+	c.nodes[0].Process.Kill()
 	if err := c.dead(); err == nil || !strings.Contains(err.Error(), "n1 ended: signal: killed") {
 		t.Fatalf("got %v", err)
 	}
 	for _, n := range c.nodes {
-		n.kill()
+		n.Process.Kill()
 	}
-	if slices.ContainsFunc(processes, func(n *node) bool { return n.process.Running() }) {
+	if slices.ContainsFunc(processes, func(n *node) bool { return n.Process.Running() }) {
 		t.Fatal("a process still runs")
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "stubborn-*")); err != nil || len(left) != 1 {

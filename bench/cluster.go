@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,55 +22,31 @@ type cluster struct {
 	nodes []*node
 }
 
-// node is one member and, after start, its process.
+// node is one member and, after Start, its process.
 type node struct {
-	*servers.Member
-	process *servers.Process
-	told    bool // it was asked to end
+	*servers.Node
+	told bool // it was asked to end
 }
 
 // newCluster makes folders, ports and configurations; nothing runs yet.
-func newCluster(t *servers.Target, dir string) (*cluster, [][]string, error) {
+func newCluster(t *servers.Target, program, dir string) (*cluster, error) {
 	folder, err := os.MkdirTemp(dir, t.Name+"-")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c := &cluster{Cluster: servers.Cluster{Name: "bench", Folder: folder, Secret: rand.Text() + rand.Text()}}
-	for i := range 3 {
-		m := &servers.Member{Name: fmt.Sprintf("n%d", i+1)}
-		m.Folder = filepath.Join(folder, m.Name)
-		m.Store = filepath.Join(m.Folder, "store")
-		if err := errors.Join(os.Mkdir(m.Folder, 0o700), m.ChooseLoopback()); err != nil {
-			return nil, nil, err
-		}
-		c.Members = append(c.Members, m)
-		c.nodes = append(c.nodes, &node{Member: m})
+	nodes, err := c.OnLoopback(t, program, 3)
+	for _, n := range nodes {
+		c.nodes = append(c.nodes, &node{Node: n})
 	}
-	var arguments [][]string
-	for _, n := range c.nodes {
-		args, err := t.Configure(&c.Cluster, n.Member)
-		if err != nil {
-			return nil, nil, fmt.Errorf("configure %s: %w", n.Name, err)
-		}
-		arguments = append(arguments, args)
-	}
-	return c, arguments, nil
+	return c, err
 }
-
-// start runs the node's process. It dies with us.
-func (n *node) start(program string, args []string) (err error) {
-	n.process, err = servers.Here().Start(n.Folder, n.Log(), append([]string{program}, args...)...)
-	return err
-}
-
-// kill ends the process as a crash would, and waits until it is gone.
-func (n *node) kill() { n.process.Kill() }
 
 // stop asks all processes to end and kills those that do not.
 func (c *cluster) stop() {
 	var ended sync.WaitGroup
 	for _, n := range c.nodes {
-		ended.Go(func() { n.process.Stop(stopTime) })
+		ended.Go(func() { n.Process.Stop(stopTime) })
 	}
 	ended.Wait()
 }
@@ -81,20 +56,11 @@ func (c *cluster) stop() {
 func (c *cluster) dead() error {
 	var err error
 	for _, n := range c.nodes {
-		if n.process != nil && !n.told && !n.process.Running() {
-			err = errors.Join(err, fmt.Errorf("%s ended: %v\n%s", n.Name, n.process.State(), n.logTail()))
+		if n.Process != nil && !n.told {
+			err = errors.Join(err, n.Ended())
 		}
 	}
 	return err
-}
-
-// logTail is the end of a node's log.
-func (n *node) logTail() string {
-	text, err := os.ReadFile(n.Log())
-	if err != nil {
-		return err.Error()
-	}
-	return string(text[max(0, len(text)-2000):])
 }
 
 // named is the node of that name, nil if there is none.
@@ -111,7 +77,7 @@ func (c *cluster) named(name string) *node {
 func (c *cluster) written() (int64, error) {
 	var sum int64
 	for _, n := range c.nodes {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", n.process.PID()))
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", n.Process.PID()))
 		if err != nil {
 			return 0, err
 		}

@@ -238,7 +238,7 @@ func (t *turn) silence(ctx context.Context, js jetstream.JetStream, leader *node
 			if acknowledged++; acknowledged == 50 {
 				at = time.Since(began)
 				leader.told = true
-				leader.kill()
+				leader.Process.Kill()
 				killed.Store(int64(at))
 			}
 		case first := <-acks:

@@ -48,7 +48,7 @@ func (t *turn) add(f *figure, value float64) {
 }
 
 func (t *turn) run(ctx context.Context) (err error) {
-	cluster, arguments, err := newCluster(t.target, t.dir)
+	cluster, err := newCluster(t.target, t.program, t.dir)
 	if err != nil {
 		return err
 	}
@@ -58,13 +58,13 @@ func (t *turn) run(ctx context.Context) (err error) {
 		err = errors.Join(err, os.RemoveAll(cluster.Folder))
 	}()
 	began := time.Now()
-	for i, n := range cluster.nodes {
-		if err := n.start(t.program, arguments[i]); err != nil {
+	for _, n := range cluster.nodes {
+		if err := n.Start(); err != nil {
 			return err
 		}
 	}
 	if err := t.firstStream(ctx, began); err != nil {
-		return errors.Join(err, cluster.dead(), fmt.Errorf("the log of n1 ends:\n%s", cluster.nodes[0].logTail()))
+		return errors.Join(err, cluster.dead(), fmt.Errorf("the log of n1 ends:\n%s", cluster.nodes[0].LastLines(20)))
 	}
 	for _, load := range []struct {
 		wanted bool

@@ -19,6 +19,12 @@ import (
 // natsReadyTimeout bounds how long the embedded server may take to listen.
 const natsReadyTimeout = 10 * time.Second
 
+// keptClosedClients is how many connections the embedded server remembers after
+// they were closed, for its own monitor, unless the included configuration says
+// something else: at about 1 KB each, its default of 10,000 is more than everything
+// else that a small node has in memory.
+const keptClosedClients = 500
+
 // natsOptions are the options of the embedded server: the included NATS
 // configuration, if any, and on top of it what belongs to this node.
 // JetStream stays off: its API is served by this node itself.
@@ -42,6 +48,9 @@ func natsOptions(cfg *config.Config, secret []byte, operator *tls.Config, leaf *
 	opts.Host, opts.Port = host, port
 	opts.NoSigs = true
 	opts.NoLog = true
+	if opts.MaxClosedClients == 0 {
+		opts.MaxClosedClients = keptClosedClients
+	}
 	opts.LeafNode.Remotes = append(opts.LeafNode.Remotes, leaf)
 	opts.LeafNode.ReconnectInterval = 50 * time.Millisecond
 	if err := addRoutes(opts, cfg, secret, operator); err != nil {

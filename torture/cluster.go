@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -134,7 +133,7 @@ func (n *node) watch(process *servers.Process) {
 	if told == process {
 		return
 	}
-	n.cluster.deaths.add(fmt.Sprintf("%s: %v\n%s", n.Name, process.State(), n.lastLines(15)))
+	n.cluster.deaths.add(fmt.Sprintf("%s: %v\n%s", n.Name, process.State(), n.LastLines(15)))
 	time.Sleep(restartDelay)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -171,24 +170,6 @@ func (n *node) current() *servers.Process {
 	return n.process
 }
 
-// lastLines is the end of the node's log.
-func (n *node) lastLines(count int) string {
-	text, err := os.ReadFile(n.Log())
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.SplitAfter(string(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-count-1):], "")
-}
-
-// whole returns nil when nothing is left of any fault, or what is missing.
-func (c *cluster) whole() error {
-	if c.isHoldfast() {
-		return c.Whole()
-	}
-	return c.healthy()
-}
-
 // healthy asks nats-servers whether all that they keep is up to date. What one of
 // them does not know it is to keep, it does not miss; so each has to name as many
 // streams as the others.
@@ -218,21 +199,14 @@ func (c *cluster) healthy() error {
 // waitWhole waits until the cluster is whole, for at most limit, and returns what
 // is missing then.
 func (c *cluster) waitWhole(ctx context.Context, limit time.Duration) error {
-	deadline, pause := time.Now().Add(limit), 20*time.Millisecond
-	if !c.isHoldfast() {
-		pause *= 10 // nats-server logs each time that it is not well
+	if c.isHoldfast() {
+		return c.WaitWhole(ctx, limit)
 	}
-	for {
-		err := c.whole()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+	return servers.Await(ctx, limit, healthPause, c.healthy)
 }
+
+// healthPause is longer than for Holdfast: nats-server logs each time that it is
+// not well.
+const healthPause = 200 * time.Millisecond
 
 func (c *cluster) isHoldfast() bool { return c.target == servers.Targets[0] }

@@ -227,7 +227,7 @@ func (r *result) noFounding(c *cluster) {
 func (c *cluster) logs(lines int) string {
 	var b strings.Builder
 	for _, n := range c.nodes {
-		fmt.Fprintf(&b, "the last lines of %s:\n%s", n.Name, n.lastLines(lines))
+		fmt.Fprintf(&b, "the last lines of %s:\n%s", n.Name, n.LastLines(lines))
 	}
 	return b.String()
 }

@@ -64,6 +64,7 @@ var layers = map[string]layer{
 	"bench":                 {imports: []string{"internal/servers"}}, // starts the binaries, as a user would
 	"examples/steady":       {},
 	"torture":               {imports: []string{"internal/servers"}},
+	"soak":                  {imports: []string{"internal/servers"}},
 	"integration":           {},
 	"systemd":               {},
 	"internal/architecture": {},

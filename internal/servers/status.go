@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,3 +111,28 @@ func (c *Cluster) Whole() error {
 // appliedSlack is how many entries may be on their way to a member that lacks
 // nothing.
 const appliedSlack = 200
+
+// WaitWhole waits until the cluster is whole, for at most limit, and returns what
+// is missing then.
+func (c *Cluster) WaitWhole(ctx context.Context, limit time.Duration) error {
+	return Await(ctx, limit, wholePause, c.Whole)
+}
+
+// wholePause is the pause between two looks at a cluster.
+const wholePause = 20 * time.Millisecond
+
+// Await calls probe until it returns no error, for at most limit, and returns the
+// last error then.
+func Await(ctx context.Context, limit, pause time.Duration, probe func() error) error {
+	for deadline := time.Now().Add(limit); ; {
+		err := probe()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
