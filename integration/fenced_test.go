@@ -287,15 +287,77 @@ func TestRolledBackStore(t *testing.T) {
 	check(t, "its store", back.mustStatus(t).Store, before.Store)
 
 	s.step(3, "it is started on the copy")
-	back.kill(t)
-	back.wipe(t)
-	if err := os.Rename(backup, back.store()); err != nil {
-		t.Fatal(err)
-	}
-	seen := back.logSize(t)
-	back.start(t)
+	back.goesOnWith(t, backup)
 
 	s.step(4, "it joins again as somebody new")
+	c.wantFresh(t, back, before, client, ledger, "boot counter", "rolled back")
+}
+
+// TestSnapshotOfAWorkingNode puts a copy of a disk in place that was made while
+// its member worked, as a snapshot of a virtual machine is:
+//
+//  1. Three nodes with messages. The store of a follower is copied while its
+//     process is held up for a moment.
+//  2. It works on. Another one leads, in a later term, and there are more messages.
+//  3. It is killed, and started on the copy. It starts for the second time only:
+//     its boot counter is higher than any that the others have seen. But they have
+//     heard of a later term, and of more entries, than it has.
+//  4. It sets the copy aside, and joins again as somebody new, as above.
+func TestSnapshotOfAWorkingNode(t *testing.T) {
+	requireHoldfast(t)
+	t.Parallel()
+	s := tale{t: t}
+	s.step(1, "a working follower's store is copied")
+	c := startCluster(t, 3)
+	leader := c.waitFormed(t)
+	followers := c.others(leader)
+	back := followers[0]
+	client := newClient(t, followers[1])
+	client.create(jetstream.StreamConfig{Replicas: 3})
+	ledger := newLedger()
+	fill(t, client, ledger, 100)
+	c.waitStored(t)
+	before := back.mustStatus(t)
+	back.pause(t)
+	backup := back.path("backup")
+	err := os.CopyFS(backup, os.DirFS(back.store()))
+	back.resume(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	s.step(2, "another one leads, and there are more messages")
+	leader.kill(t)
+	c.waitReady(t)
+	leader.start(t)
+	c.waitFormed(t)
+	fill(t, client, ledger, 100)
+	c.waitStored(t)
+	if now := back.mustStatus(t); now.Store != before.Store || now.Term <= before.Term {
+		t.Fatalf("store %s in term %d after %s in term %d", now.Store, now.Term, before.Store, before.Term)
+	}
+
+	s.step(3, "it is started on the copy")
+	back.goesOnWith(t, backup)
+
+	s.step(4, "it joins again as somebody new")
+	c.wantFresh(t, back, before, client, ledger, "older state of this store was put back", "remembers more of it")
+}
+
+// goesOnWith kills a node and starts it on a copy of its store.
+func (n *node) goesOnWith(t *testing.T, backup string) {
+	n.kill(t)
+	n.wipe(t)
+	if err := os.Rename(backup, n.store()); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t)
+}
+
+// wantFresh wants a node to give up the copy on which it started, to say so in
+// words, and to have everything again under another identity.
+func (c *cluster) wantFresh(t *testing.T, back *node, before status, client *client, ledger *ledger, words ...string) {
+	t.Helper()
 	eventually(t, readyLimit, back.name+" goes on with the copy", func() error {
 		if now, err := back.status(); err != nil || now.Store == before.Store {
 			return fmt.Errorf("store %s, %v", now.Store, err)
@@ -303,7 +365,7 @@ func TestRolledBackStore(t *testing.T) {
 		return nil
 	})
 	c.waitFormed(t)
-	if said := back.logSince(t, seen); !contains(said, "level=ERROR", "store set aside", before.Store, "boot counter", "rolled back") {
+	if said := back.logSince(t, 0); !contains(said, append(words, "level=ERROR", "store set aside", before.Store)...) {
 		t.Errorf("%s does not say why it gave up its store:\n%s", back.name, said)
 	}
 	if kept := back.storeFiles(t, true); len(kept) != 1 {

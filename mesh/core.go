@@ -27,6 +27,9 @@ type Options struct {
 	// words; at least 1.
 	AdviseTicks, SecondTicks int
 	Random                   *rand.Rand
+	// Heard is what this process has heard of the others' stores; the owner keeps it
+	// from one core to the next. Nil: nothing.
+	Heard *Heard
 }
 
 // patience is how many RetryTicks an offer or an alarm lasts without being
@@ -46,8 +49,11 @@ type Core struct {
 	options Options
 	off     switches
 	local   Local
-	peers   []*peer // the other members, by name
-	now     uint64  // ticks since New
+	// began is how far the store was when this core began.
+	began Trace
+	heard *Heard
+	peers []*peer // the other members, by name
+	now   uint64  // ticks since New
 
 	// promised is the promise handed out last; until local shows it, the store
 	// is about to change and confirms and grants nothing.
@@ -99,10 +105,13 @@ type peer struct {
 	connected bool
 	lostAt    uint64 // tick since which it is not connected; for words
 	seen      bool   // status is valid; it is kept over a lost connection
-	status    Status
-	role      Role
-	offer     *offer // valid while connected
-	question  question
+	// refuted: an earlier process on its store had more; until its next connection
+	// it counts as not connected. doubted: its last status was older than one before.
+	refuted, doubted bool
+	status           Status
+	role             Role
+	offer            *offer // valid while connected
+	question         question
 	// asked is a founder's request to confirm that is not answered yet, because
 	// this store does not see a member as the founder does; it came at askedAt.
 	asked     *Message
@@ -121,7 +130,10 @@ func New(options Options, local Local) *Core {
 	options.RetryTicks = max(options.RetryTicks, 2)
 	options.ReportTicks = max(options.ReportTicks, 1)
 	options.SecondTicks = max(options.SecondTicks, 1)
-	c := &Core{options: options, local: local, reportAt: uint64(options.ReportTicks)}
+	c := &Core{options: options, local: local, began: local.Trace(), heard: options.Heard, reportAt: uint64(options.ReportTicks)}
+	if c.heard == nil {
+		c.heard = &Heard{}
+	}
 	for _, name := range slices.Sorted(slices.Values(options.Members)) {
 		if name != options.Self {
 			c.peers = append(c.peers, &peer{name: name})
@@ -155,12 +167,12 @@ func (c *Core) Connected(name string, status Status) {
 		return
 	}
 	p.forget()
-	p.connected = true
+	p.connected, p.refuted, p.doubted = true, false, false
 	c.learn(p, status)
 	if c.attempt != nil {
 		c.attempt.askAt = 0
 	}
-	c.send(p, Message{Type: TypeStatus, Role: c.role()})
+	c.send(p, Message{Type: TypeStatus, Role: c.role(), Heard: c.remind(p)})
 	c.act()
 }
 
@@ -191,6 +203,12 @@ func (c *Core) Step(from string, m Message) {
 		return
 	}
 	c.learn(p, m.Status)
+	if m.Type == TypeStatus {
+		c.reminded(p, &m.Heard)
+	}
+	if c.finished || p.refuted {
+		return
+	}
 	switch m.Type {
 	case TypeStatus:
 		p.role = m.Role
@@ -287,6 +305,7 @@ func (c *Core) expire() {
 
 // learn keeps a status unless it is older than the one known of that store.
 func (c *Core) learn(p *peer, status Status) {
+	c.recall(p, &status)
 	if p.seen && p.status.Store == status.Store &&
 		(status.Boot < p.status.Boot || status.Boot == p.status.Boot && status.Counter < p.status.Counter) {
 		return
@@ -311,8 +330,8 @@ func (c *Core) announce() {
 	c.announced, c.wasLeading, c.announceAt = *s, leading, c.now+c.retry(1)
 	role := c.role()
 	for _, p := range c.peers {
-		if p.connected {
-			c.send(p, Message{Type: TypeStatus, Role: role})
+		if p.connected || p.refuted {
+			c.send(p, Message{Type: TypeStatus, Role: role, Heard: c.remind(p)})
 		}
 	}
 }

@@ -37,6 +37,10 @@ type Effects struct {
 	Remove, Add *protocol.Voter
 	Bump        uint64
 
+	// Regressed, if not empty, says why the store is an older state of itself: it
+	// must not be used any more. Nothing else is asked for then.
+	Regressed string
+
 	// Events are for the log, one line each, in order.
 	Events []Event
 }
@@ -45,7 +49,7 @@ type Effects struct {
 func (e *Effects) Empty() bool {
 	return !e.StepDown && !e.Freeze && !e.DropStage && e.WriteID == 0 && len(e.Messages) == 0 && len(e.AfterWrite) == 0 &&
 		e.Install == nil && e.Stage == nil && e.Activate == nil && !e.Relearn && e.Remove == nil && e.Add == nil && e.Bump == 0 &&
-		len(e.Events) == 0
+		len(e.Events) == 0 && e.Regressed == ""
 }
 
 // reset empties e and keeps the memory of what Take does not hand out twice.

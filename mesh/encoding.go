@@ -10,7 +10,7 @@ import (
 )
 
 // encodingVersion begins every encoded status and message.
-const encodingVersion = 2
+const encodingVersion = 3
 
 // maxTextBytes bounds the sentences in a message; longer ones are cut.
 const maxTextBytes = 1024
@@ -50,6 +50,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	switch m.Type {
 	case TypeStatus:
 		dst = appendRole(dst, &m.Role)
+		dst = appendTrace(dst, &m.Heard)
 	case TypeAsk, TypeAnswer:
 		dst = binary.LittleEndian.AppendUint64(dst, m.Nonce)
 	case TypeOffer:
@@ -82,6 +83,7 @@ func DecodeMessage(data []byte) (Message, error) {
 	switch m.Type {
 	case TypeStatus:
 		m.Role = readRole(&r)
+		m.Heard = readTrace(&r)
 	case TypeAsk, TypeAnswer:
 		m.Nonce = r.Uint64()
 	case TypeOffer:
@@ -131,6 +133,19 @@ func readStatus(r *protocol.Reader) Status {
 	s.Replaced = readLineage(r)
 	s.Counter, s.Boot = r.Uvarint(), r.Uvarint()
 	return s
+}
+
+func appendTrace(dst []byte, t *Trace) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.Store))
+	for _, n := range [...]uint64{t.Boot, t.Counter, t.Promise, t.Term, t.Index} {
+		dst = binary.AppendUvarint(dst, n)
+	}
+	return dst
+}
+
+func readTrace(r *protocol.Reader) Trace {
+	return Trace{Store: protocol.StoreID(r.Uint64()),
+		Boot: r.Uvarint(), Counter: r.Uvarint(), Promise: r.Uvarint(), Term: r.Uvarint(), Index: r.Uvarint()}
 }
 
 // appendClaim appends what the sender says about the receiver's log and its own.

@@ -30,7 +30,7 @@ func sampleMessages() []Message {
 		{Attempt: protocol.Attempt{Epoch: 3, ID: 0x33}, Index: 900, Voter: protocol.Voter{Name: "n2", Store: 0xb0}},
 	}
 	return []Message{
-		{Type: TypeStatus, Status: s, Role: role},
+		{Type: TypeStatus, Status: s, Role: role, Heard: Trace{Store: 9, Boot: 3, Counter: 3 << 40, Promise: 2, Term: 300, Index: 70000}},
 		{Type: TypeAsk, Status: s, Nonce: 42},
 		{Type: TypeAnswer, Status: s, Nonce: 42},
 		{Type: TypeOffer, Status: s, Role: role, Pinned: pinned, Contained: true, Foundings: foundings, CatchUp: true},

@@ -45,6 +45,8 @@ type Message struct {
 	Status Status
 	// Role is the sender's, in TypeStatus and TypeOffer.
 	Role Role
+	// Heard is what the sender remembers of the receiver's store, in TypeStatus.
+	Heard Trace
 	// Nonce of TypeAsk and TypeAnswer.
 	Nonce uint64
 	// Attempt of the founding messages.

@@ -89,7 +89,7 @@ func (c *Core) differs(pins []Status) (member string, later bool) {
 	for i := range pins {
 		pin := &pins[i]
 		p := c.peer(pin.Member)
-		if p == nil || p.seen && p.status.Equal(pin) {
+		if p == nil || p.seen && !p.refuted && p.status.Equal(pin) {
 			continue // of this store itself judge has the last word
 		}
 		later := p.seen && p.status.Store == pin.Store &&

@@ -23,6 +23,7 @@ type switches struct {
 	leaveTest         bool // P5: a member confirms and grants only if it may leave
 	exactAttempt      bool // P4: a grant is recognised by its attempt, not its number
 	freshStore        bool // P5(4): a founder has a fresh store ID
+	remember          bool // a store that has less than was heard of it before counts for nothing
 	everyMember       bool // P5: a status from every member; off: a blank majority will do
 }
 

@@ -35,12 +35,14 @@ const (
 	Unpark
 	Found // an operator at a: found --without k, a set of members
 	Discard
+	Image    // a copy of a's disk is made while it works
+	Rollback // the copy takes the place of what is on the disk, and a new process starts
 	opCount
 )
 
 var opNames = [opCount]string{
 	"deliver", "deliver-one", "duplicate", "lose", "beat", "timeout", "perform", "copy", "switch", "propose", "crash", "start",
-	"wipe", "return", "stall", "unstall", "cut", "heal", "hold", "release", "park", "unpark", "found", "discard",
+	"wipe", "return", "stall", "unstall", "cut", "heal", "hold", "release", "park", "unpark", "found", "discard", "image", "rollback",
 }
 
 // Action is one step.
@@ -127,7 +129,7 @@ func (w *World) applyFault(a Action) bool {
 		if !n.up {
 			return false
 		}
-		w.stop(i)
+		w.kill(i)
 	case Start:
 		if n.up {
 			return false
@@ -137,6 +139,10 @@ func (w *World) applyFault(a Action) bool {
 		w.Wipe(i)
 	case Return:
 		return w.Return(i)
+	case Image:
+		w.Image(i)
+	case Rollback:
+		return w.Rollback(i)
 	case Stall:
 		if !n.up || n.stalled {
 			return false
@@ -231,7 +237,7 @@ func (w *World) Propose(i int) bool {
 
 // Wipe takes the member's store away. Its next process starts on a blank one.
 func (w *World) Wipe(i int) {
-	w.stop(i)
+	w.kill(i)
 	n := w.nodes[i]
 	n.aside, n.store, n.gaveUp = n.store, n.blank(), false
 	w.start(i)
@@ -242,10 +248,30 @@ func (w *World) Return(i int) bool {
 	if w.nodes[i].aside == nil {
 		return false
 	}
-	w.stop(i)
+	w.kill(i)
 	n := w.nodes[i]
 	n.store, n.aside, n.gaveUp = n.aside, nil, false
 	w.judge.returned = true
+	w.start(i)
+	return true
+}
+
+// Image copies the member's disk as it is, as a snapshot of its machine does.
+func (w *World) Image(i int) {
+	n := w.own(i)
+	image := *n.store // what is in it is never changed in place
+	n.image = &image
+}
+
+// Rollback puts the copy back in place.
+func (w *World) Rollback(i int) bool {
+	if w.nodes[i].image == nil {
+		return false
+	}
+	w.kill(i)
+	n := w.nodes[i]
+	n.store, n.image, n.gaveUp = n.image, nil, false
+	n.store.rolled = true
 	w.start(i)
 	return true
 }

@@ -74,7 +74,8 @@ var fieldRules = map[string]map[string]encode{
 	"node": {
 		"name": skip, "index": skip, "draws": skip, "random": skip,
 		"presence": skip, // encoded with the running node below
-		"writes":   skip, "replica": skip, "store": skip, "aside": skip,
+		"writes":   skip, "replica": skip, "store": skip, "aside": skip, "image": skip,
+		"heard": skip, // is in its core
 	},
 	"Replica": {
 		"options": skip, "off": skip, "out": skip, "raftEffects": skip, "meshEffects": skip, "mesh": skip, "raft": skip,
@@ -143,6 +144,8 @@ func init() {
 		reflect.TypeFor[protocol.AttemptID](): renamed,
 		reflect.TypeFor[mesh.Status]():        func(p unsafe.Pointer, e *encoder) { e.status((*mesh.Status)(p)) },
 		reflect.TypeFor[protocol.Entry]():     func(p unsafe.Pointer, e *encoder) { e.entry((*protocol.Entry)(p)) },
+		reflect.TypeFor[mesh.Heard]():         heardEncode(),
+		reflect.TypeFor[mesh.Trace]():         func(p unsafe.Pointer, e *encoder) { e.trace((*mesh.Trace)(p)) },
 		reflect.TypeFor[replica.Frame]():      func(p unsafe.Pointer, e *encoder) { e.packet(newPacket(*(*replica.Frame)(p))) },
 	}
 	nodePlan = planEncode(reflect.TypeFor[node]())
@@ -313,6 +316,10 @@ func (e *encoder) node(n *node) {
 	if n.aside != nil {
 		e.store(n.aside)
 	}
+	e.putBool(n.image != nil)
+	if n.image != nil {
+		e.store(n.image)
+	}
 	e.base = bases{}
 	(*nodePlan)(unsafe.Pointer(n), e)
 	if !n.up {
@@ -374,6 +381,40 @@ func (e *encoder) status(s *mesh.Status) {
 	e.lineage(s.Replaced)
 	e.putCounter(s.Store, 0, s.Boot)
 	e.putCounter(s.Store, 1, s.Counter)
+}
+
+func (e *encoder) trace(t *mesh.Trace) {
+	e.putID(uint64(t.Store))
+	e.putCounter(t.Store, 0, t.Boot)
+	e.putCounter(t.Store, 1, t.Counter)
+	e.put(t.Promise)
+	e.put(t.Term)
+	e.put(t.Index)
+}
+
+// heardEncode is for what a process remembers of stores: of those that are there,
+// in their order.
+func heardEncode() encode {
+	t := reflect.TypeFor[mesh.Heard]()
+	stores := t.Field(0)
+	element := stores.Type.Elem()
+	for i, name := range [...]string{"latest", "before"} {
+		if f := element.Field(i); t.NumField() != 1 || element.NumField() != 2 || f.Name != name || f.Type != reflect.TypeFor[mesh.Trace]() {
+			panic("explore: what is heard of a store is not two traces any more")
+		}
+	}
+	return func(p unsafe.Pointer, e *encoder) {
+		heard := *(*[][2]mesh.Trace)(unsafe.Add(p, stores.Offset))
+		for _, store := range e.present {
+			for i := range heard {
+				if heard[i][0].Store == store {
+					e.trace(&heard[i][0])
+					e.trace(&heard[i][1])
+				}
+			}
+			e.put(0)
+		}
+	}
 }
 
 func (e *encoder) configuration(c protocol.Configuration) {

@@ -26,7 +26,9 @@ type encoder struct {
 	ids   map[uint64]uint64 // an ID's number in the order of first appearance
 	// counters are the places of values of which only the order matters.
 	counters []counterAt
-	base     bases
+	// present are the stores that are somewhere: of others nothing will be heard.
+	present []protocol.StoreID
+	base    bases
 }
 
 // bases are what relative numbers of one node are relative to.
@@ -129,6 +131,14 @@ func mix(a, b uint64) uint64 {
 func (w *World) fingerprint(e *encoder) Fingerprint {
 	clear(e.ids)
 	e.words, e.counters = e.words[:0], e.counters[:0]
+	e.present = e.present[:0]
+	for _, n := range w.nodes {
+		for _, s := range [...]*store{n.store, n.aside, n.image} {
+			if s != nil {
+				e.present = append(e.present, s.identity.Store)
+			}
+		}
+	}
 	for i, n := range w.nodes {
 		e.node(n)
 		e.putBool(w.parked[i])
@@ -155,7 +165,7 @@ func (w *World) fingerprint(e *encoder) Fingerprint {
 // limited are the operations of which a search allows only so many.
 var limited = [opCount]bool{
 	Duplicate: true, Lose: true, Propose: true, Crash: true, Wipe: true, Return: true, Stall: true, Cut: true, Found: true, Discard: true,
-	Timeout: true, Beat: true, DeliverAt: true, Hold: true, Park: true,
+	Image: true, Rollback: true, Timeout: true, Beat: true, DeliverAt: true, Hold: true, Park: true,
 }
 
 func (e *encoder) judge(j *judge) {

@@ -28,7 +28,7 @@ func (w *World) Recover(seed uint64, restart bool) string {
 	random := rand.New(rand.NewPCG(seed, 0))
 	for i := range c.nodes {
 		if restart && c.nodes[i].up {
-			c.stop(i)
+			c.kill(i)
 		}
 	}
 	for i := range c.nodes {

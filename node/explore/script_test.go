@@ -154,7 +154,7 @@ func (s *script) wipe(names ...string) {
 }
 
 func (s *script) restart(name string) {
-	s.stop(s.index(name))
+	s.kill(s.index(name))
 	s.start(s.index(name))
 }
 

@@ -311,9 +311,9 @@ func orderly(mail []*packet, k int) bool {
 
 func (r *run) faultsOf(list []Action, w *World, a int8) []Action {
 	n := w.nodes[a]
-	for _, op := range [...]Op{Crash, Wipe, Return, Stall} {
-		possible := n.up || op == Wipe || op == Return && n.aside != nil
-		if op == Return && n.aside == nil || op == Stall && n.stalled {
+	for _, op := range [...]Op{Crash, Wipe, Return, Stall, Image, Rollback} {
+		possible := n.up || op == Wipe || op == Return && n.aside != nil || op == Rollback && n.image != nil
+		if op == Return && n.aside == nil || op == Rollback && n.image == nil || op == Stall && n.stalled {
 			possible = false
 		}
 		if possible && r.allowed(w, op) {

@@ -33,6 +33,8 @@ var searches = []struct {
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 1, Propose: 1, Wipe: 2, Cut: 2, Found: 1, Discard: 1}}},
 	{"formed: an old store returns", false, 8_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 2, Propose: 1, Wipe: 2, Return: 1, Hold: 1}, Ignore: []string{"S2", "S3"}}},
+	{"formed: a disk goes back, and all who are there remember", false, 10_000,
+		Search{Brisk: true, Limits: map[Op]int{Timeout: 4, Beat: 2, Propose: 2, Image: 1, Rollback: 1}}},
 	{"blank: the order of deliveries, a crash, a wipe", true, 24_000,
 		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 1}}},
 	{"blank: packets and writes one by one", true, 24_000,
@@ -111,6 +113,10 @@ func wander(seed uint64) (*World, Search) {
 	if seed%5 == 3 { // R1 and R2 are known; liveness and the rest hold
 		s.Limits[Return] = 2
 		s.Ignore = []string{"S1", "S2", "S3"}
+	}
+	if seed%5 == 2 { // who does not remember lets a disk go back (R6)
+		s.Limits[Image], s.Limits[Rollback] = 2, 2
+		s.Ignore = []string{"S1", "S2", "S3", "election", "promise", "identity"}
 	}
 	names := []string{"a", "b", "c"}
 	if seed%7 == 0 {

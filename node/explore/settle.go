@@ -65,6 +65,9 @@ func (w *World) carryOut(i int, e *replica.Effects) {
 		n.replica.Applied(entry.Index)
 	}
 	switch {
+	case e.Failed != nil && n.store.rolled:
+		w.say("%s: %v", w.voter(i), e.Failed)
+		w.quarantine(i)
 	case e.Failed != nil:
 		w.judge.fault(w, "Failed", "%s: %v", w.voter(i), e.Failed)
 		w.quarantine(i)
@@ -104,7 +107,7 @@ func (w *World) activate(i int, a *mesh.Activation) {
 	if a.Keep {
 		fresh.hard = old.hard
 		fresh.hard.Commit, fresh.hard.Release = last, min(old.hard.Release, last)
-		fresh.promise, fresh.granted, fresh.boot = old.promise, old.granted, old.boot
+		fresh.promise, fresh.granted, fresh.boot, fresh.rolled = old.promise, old.granted, old.boot, old.rolled
 	}
 	if w.off(inheritBySwitch) {
 		fresh.granted = old.granted

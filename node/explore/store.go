@@ -18,6 +18,7 @@ type store struct {
 	replaced  protocol.Lineage
 	entries   []protocol.Entry // index 1 first; nothing is ever compacted
 	discarded bool             // an operator gave it up
+	rolled    bool             // an older state of it was put back
 }
 
 var _ replication.Log = (*store)(nil)
@@ -55,7 +56,7 @@ func (s *store) commit(w *protocol.Write) {
 	}
 	if w.Identity != nil {
 		// A founder is a fresh store: it has granted nothing (rule P4).
-		s.identity, s.granted, s.replaced = *w.Identity, nil, protocol.Lineage{}
+		s.identity, s.granted, s.replaced, s.rolled = *w.Identity, nil, protocol.Lineage{}, false
 	}
 }
 

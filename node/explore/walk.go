@@ -49,7 +49,7 @@ func (s *Search) Walk(start *World, seed uint64, steps int) *Finding {
 // unusual are the operations that are no part of a cluster's going on.
 var unusual = [opCount]bool{
 	Duplicate: true, Lose: true, Timeout: true, Crash: true, Wipe: true, Return: true, Stall: true, Cut: true, Hold: true, Park: true,
-	Found: true, Discard: true,
+	Found: true, Discard: true, Image: true, Rollback: true,
 }
 
 // Shorten leaves out what a path does not need to come to its fault.

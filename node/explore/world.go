@@ -29,9 +29,11 @@ type node struct {
 	random  *rand.Rand
 	store   *store
 	aside   *store // the store that was taken away last, by a wipe; nil: none
+	image   *store // the store as it was when a copy was made of it; nil: none
 	up      bool
 	stalled bool // its disk performs no writes until it is told to
 	replica *replica.Replica
+	heard   *mesh.Heard     // by this process
 	writes  []replica.Write // handed out, not durable, oldest first
 	applied uint64
 	// presence is what a hello says: the last status that was durable whole.
@@ -216,6 +218,9 @@ func (w *World) start(i int) {
 	n := w.own(i)
 	s := n.store
 	s.boot++
+	if n.heard == nil {
+		n.heard = &mesh.Heard{}
+	}
 	r, err := replica.New(replica.Options{
 		Member: n.name, Members: w.names, Continue: true, Log: s,
 		State: replica.State{
@@ -223,7 +228,7 @@ func (w *World) start(i int) {
 			Replaced: s.replaced, Landmarks: s.landmarks(),
 		},
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, RetryTicks: retryTicks, ReportTicks: reportTicks,
-		MaxAppendBytes: 1 << 20, MaxInflightBytes: 1 << 20, MaxReleaseBytes: 1 << 20, Random: n.random,
+		MaxAppendBytes: 1 << 20, MaxInflightBytes: 1 << 20, MaxReleaseBytes: 1 << 20, Random: n.random, Heard: n.heard,
 	})
 	if err != nil {
 		w.judge.fault(w, "Failed", "%s does not start: %v", w.voter(i), err)
@@ -248,7 +253,13 @@ func (w *World) start(i int) {
 	w.settle(i)
 }
 
-// stop ends a member's process. Writes that were not performed are lost, and
+// kill ends a member's process.
+func (w *World) kill(i int) {
+	w.stop(i)
+	w.nodes[i].heard = nil
+}
+
+// stop ends a member's life on its store. Writes that were not performed are lost, and
 // what was on its way to it as well; what it sent arrives, or not.
 func (w *World) stop(i int) {
 	n := w.own(i)

@@ -41,6 +41,7 @@ type life struct {
 	environment Environment
 	clock       *clock      // of the member, from life to life
 	precedence  *precedence // likewise
+	heard       *mesh.Heard // likewise
 	logger      *slog.Logger
 	store       *wal.Store
 	machine     *machine.Machine
@@ -104,7 +105,7 @@ func (m *Member) startLife() (*life, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &life{options: &m.options, environment: m.options.Environment, clock: m.clock, precedence: m.precedence, logger: m.options.Logger, store: store}
+	l := &life{options: &m.options, environment: m.options.Environment, clock: m.clock, precedence: m.precedence, heard: &m.heard, logger: m.options.Logger, store: store}
 	if err := l.open(); err != nil {
 		store.Close() // the error is the one that counts
 		return nil, err
@@ -138,6 +139,7 @@ func (l *life) open() (err error) {
 		MaxAppendBytes: maxAppendBytes, MaxInflightBytes: maxInflightBytes, MaxReleaseBytes: maxReleaseBytes,
 		FeedBytes: o.FeedBytes,
 		Random:    o.random(),
+		Heard:     l.heard,
 	})
 	if errors.Is(err, replication.ErrRegressed) {
 		return &wal.DamageError{Path: l.store.Path(), What: "it lacks what it once had", Err: err}

@@ -19,6 +19,7 @@ type Member struct {
 	options    Options
 	clock      *clock
 	precedence *precedence
+	heard      mesh.Heard
 	life       *life
 	quarantine quarantine
 	ticks      uint64 // since Open
@@ -43,6 +44,9 @@ func Open(options Options) (*Member, error) {
 // version of it, and not damage: the store stays where it is, and a person has to
 // look before anything is set aside.
 var ErrUnreadable = errors.New("the store is undamaged but cannot be understood; nothing was changed")
+
+// Heard is what this process has heard of the stores of the others.
+func (m *Member) Heard() *mesh.Heard { return &m.heard }
 
 // tellRank sends this member's rank to another.
 func (m *Member) tellRank(to string, s standing) {

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"fmt"
+
 	"holdfast/mesh"
 	"holdfast/protocol"
 	"holdfast/replication"
@@ -107,6 +109,10 @@ func (r *Replica) takeMesh() bool {
 	}
 	r.propose(e)
 	r.leave(e)
+	if e.Regressed != "" {
+		r.out.Failed = fmt.Errorf("%w: %s", replication.ErrRegressed, e.Regressed)
+		r.stopped = true
+	}
 	return true
 }
 

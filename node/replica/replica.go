@@ -48,6 +48,8 @@ type Options struct {
 	// FeedBytes is replication.Options.TailBytes.
 	FeedBytes int
 	Random    *rand.Rand
+	// Heard is mesh.Options.Heard.
+	Heard *mesh.Heard
 }
 
 // counterBits is how many changes of a status one process may count (a million
@@ -118,6 +120,7 @@ func New(options Options) (*Replica, error) {
 		AdviseTicks: options.AdviseTicks,
 		SecondTicks: options.SecondTicks,
 		Random:      options.Random,
+		Heard:       options.Heard,
 	}, r.local)
 	return r, nil
 }
@@ -177,9 +180,12 @@ func (r *Replica) StageProgress(copied, total uint64) { r.mesh.StageProgress(cop
 
 // Linked says that a member is connected and what its hello said of its store.
 func (r *Replica) Linked(name string, status mesh.Status) {
-	r.peers[name] = peer{store: status.Store, follows: r.raft != nil && status.Lineage == r.options.State.Identity.Lineage && !status.Frozen(), last: status.LastIndex}
 	r.syncLocal()
 	r.mesh.Connected(name, status)
+	if !r.mesh.Heeds(name) {
+		return
+	}
+	r.peers[name] = peer{store: status.Store, follows: r.raft != nil && status.Lineage == r.options.State.Identity.Lineage && !status.Frozen(), last: status.LastIndex}
 	if r.raft != nil {
 		r.raft.PeerUp(protocol.Voter{Name: name, Store: status.Store})
 	}
@@ -223,7 +229,7 @@ func (r *Replica) StepRaft(from string, body []byte) error {
 	if message.From.Name != from {
 		return fmt.Errorf("message of %s came over the link of %s", message.From, from)
 	}
-	if r.stopped || r.raft == nil {
+	if r.stopped || r.raft == nil || !r.mesh.Heeds(from) {
 		return nil
 	}
 	if r.off.liftPromise != nil {

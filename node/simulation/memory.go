@@ -3,6 +3,7 @@ package simulation
 import (
 	"slices"
 
+	"holdfast/mesh"
 	"holdfast/protocol"
 	"holdfast/wal"
 )
@@ -53,6 +54,15 @@ func (m *memory) equal(other *memory) bool {
 	a, b := m.meta, other.meta
 	return a.Identity == b.Identity && a.HardState == b.HardState && a.Promise == b.Promise &&
 		a.Horizon == b.Horizon && a.CheckpointIndex == b.CheckpointIndex && m.last == other.last && slices.Equal(m.marks, other.marks)
+}
+
+// trace is what others could have heard of the memory.
+func (m *memory) trace() mesh.Trace {
+	s := mesh.Status{Store: m.meta.Identity.Store, Boot: m.meta.Boot, Promise: m.meta.Promise, Term: m.meta.HardState.Term, LastIndex: m.last}
+	if mark, ok := m.mark(m.last); ok {
+		s.LastTerm = mark.Term
+	}
+	return s.Trace()
 }
 
 // store is the ID of the store; zero without one.
