@@ -255,12 +255,16 @@ func (c *Core) judgeCopy(s *stage) string {
 	return c.promiseForbids(w.Epoch, w.Foundings)
 }
 
-// dropStage gives the copy up; another is asked for after a pause.
+// dropStage gives the copy up; another is asked for after a pause, if it is offered
+// again: a store that was about to lag behind may have caught up meanwhile.
 func (c *Core) dropStage(why string) {
 	s := c.stage
 	c.failures++
 	c.stage, c.stageAt = nil, c.backOff(min(c.failures, maxCopyBackOff))
 	c.effects.DropStage, c.effects.Stage = true, nil
+	if p := c.peer(s.From); p != nil {
+		p.offer = nil
+	}
 	c.event(Warning, "copy given up; it will be asked for again", "from", s.From, "lineage", s.Lineage, "reason", why)
 }
 
