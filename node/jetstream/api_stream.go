@@ -17,7 +17,7 @@ func (d *Door) streamCreate(r *request) any {
 		resp.Error = apiErr
 		return resp
 	}
-	if d.admitted <= 0 && d.machine.Stream(config.Name) == nil {
+	if d.queue.admitted <= 0 && d.machine.Stream(config.Name) == nil {
 		resp.Error = server.NewJSStorageResourcesExceededError()
 		return resp
 	}

@@ -21,16 +21,15 @@ const (
 // batches is the way of commands into the log: one open batch, closed ones
 // that wait for a place in the pipeline, and those in flight.
 type batches struct {
-	builder   machine.Batch
-	open      *proposal
-	closed    []*proposal // have data, wait for a place
-	flying    []*proposal // proposed; indices rise
-	free      []*proposal
-	queued    int  // bytes in closed
-	gathered  int  // acks that wait for the open batch to close
-	tick      bool // an empty batch is wanted
-	gather    gather
-	lastStamp int64 // of the last batch closed, plus its slots
+	builder  machine.Batch
+	open     *proposal
+	closed   []*proposal // have data, wait for a place
+	flying   []*proposal // proposed; indices rise
+	free     []*proposal
+	queued   int  // bytes in closed
+	gathered int  // acks that wait for the open batch to close
+	tick     bool // an empty batch is wanted
+	gather   gather
 }
 
 // proposal is one batch with those who wait for its outcome.
@@ -157,7 +156,7 @@ func (d *Door) closeBatch() {
 	stamp := d.nextStamp(d.node.Now())
 	b.builder.SetStamp(stamp)
 	p.stamp = stamp
-	b.lastStamp = stamp + int64(b.builder.Slots())
+	d.queue.closed(d, stamp, b.builder.Slots())
 	p.data = bytes.Clone(b.builder.Bytes()) // the log keeps it
 	p.slots, p.bytes = b.builder.Slots(), len(p.data)
 	b.queued += len(p.data)
@@ -168,7 +167,7 @@ func (d *Door) closeBatch() {
 
 // nextStamp is the time of the log if a batch is closed now, which is a little
 // ahead of the log's clock after a burst: no two messages have the same time.
-func (d *Door) nextStamp(now int64) int64 { return max(now, d.batches.lastStamp+1) }
+func (d *Door) nextStamp(now int64) int64 { return d.queue.next(now) }
 
 func (b *batches) recycled() *proposal {
 	if n := len(b.free); n > 0 {
@@ -197,7 +196,7 @@ func (d *Door) Flush() {
 	d.bus.Heard(d.hear)
 	d.deliverReady()
 	b := &d.batches
-	for len(b.flying) < d.options.MaxInFlight {
+	for len(b.flying) < d.options.MaxInFlight && d.queue.turn(d) {
 		if len(b.closed) == 0 {
 			empty := b.builder.Slots() == 0 && b.gathered == 0
 			small := b.size() < minBatchBytes
@@ -213,23 +212,24 @@ func (d *Door) Flush() {
 	}
 }
 
-// proposeAll proposes everything, whatever is in flight.
+// proposeAll proposes everything, whatever is in flight, and what other doors have
+// closed before.
 func (d *Door) proposeAll() {
 	b := &d.batches
 	if b.builder.Slots() > 0 || b.gathered > 0 {
 		d.closeBatch()
 	}
-	for len(b.closed) > 0 && d.proposeNext() {
-	}
+	d.queue.proposeAll()
 }
 
 // proposeNext proposes the oldest closed batch. When the log refuses it, those
 // who wait for it get no answer, as from a leader that died: the node tells
-// the door to follow soon, or the client asks again.
+// the door to follow soon, or the client asks again. It is the door's turn.
 func (d *Door) proposeNext() bool {
 	b := &d.batches
 	p := b.closed[0]
 	b.closed = append(b.closed[:0], b.closed[1:]...)
+	d.queue.waiting = append(d.queue.waiting[:0], d.queue.waiting[1:]...)
 	b.queued -= len(p.data)
 	b.tick = false
 	index, err := d.node.Propose(p.data)

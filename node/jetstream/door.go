@@ -3,7 +3,6 @@ package jetstream
 import (
 	"bytes"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -42,6 +41,8 @@ type Options struct {
 	Limits  machine.Limits // what the node's configuration allows
 	Domain  string         // JetStream domain; empty for none
 	Name    string         // of the node, for those who are told of requests
+	// Queue is what the doors of one node share. Nil: this door is the only one.
+	Queue *Queue
 	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there
 	// are none, and schedules that name one are refused.
 	Zone func(name string) (*time.Location, error)
@@ -84,6 +85,7 @@ type Door struct {
 	role    role
 	counts  Counters
 
+	queue      *Queue
 	batches    batches
 	barriers   uint64 // context of the last barrier asked for
 	reads      reads
@@ -112,10 +114,6 @@ type Door struct {
 	deadlines deadlines
 	listeners map[listener][]*consumer // push consumers by whom they deliver to
 	hear      func(subject, queue string, listens bool)
-
-	// admitted is how many bytes of new messages may still be taken before the
-	// next Admit.
-	admitted int64
 
 	held []Message // copies of what arrived during a hand-over
 
@@ -159,6 +157,9 @@ func New(options Options) *Door {
 		logger:  options.Logger,
 		random:  options.Random,
 		options: options,
+	}
+	if d.queue = options.Queue; d.queue == nil {
+		d.queue = &Queue{}
 	}
 	d.bus = &loopback{Bus: options.Bus, door: d}
 	d.zones.load = options.Zone
@@ -220,9 +221,8 @@ func (d *Door) Lead() {
 		d.Follow()
 	}
 	d.forget()
-	d.admitted = math.MaxInt64
+	d.queue.join(d, d.machine.Stamp())
 	d.role = leading
-	d.batches.lastStamp = d.machine.Stamp()
 	now := d.node.Now()
 	for _, s := range d.machine.Streams() {
 		d.adoptIngests(s, d.openStream(s))
@@ -310,6 +310,7 @@ func (d *Door) leave(status string) {
 		d.forward()
 	}
 	d.role = following
+	d.queue.part(d)
 	d.forget()
 }
 
@@ -404,8 +405,8 @@ func (d *Door) Tick(now int64) {
 		}
 		d.stalled = d.stalled[:0]
 	}
-	if d.options.Account != machine.DefaultAccount {
-		return // that account's door lets the log's clock tick for all
+	if !d.queue.ticks(d) {
+		return
 	}
 	if due := d.machine.NextExpiry(); due != 0 && due <= d.nextStamp(now) && d.batches.idle() {
 		d.batches.tick = true

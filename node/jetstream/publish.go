@@ -3,21 +3,12 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
-	"math"
 	"strconv"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"holdfast/node/machine"
 )
-
-// Admit says for how many bytes there is room on the disks, until the next call.
-// Publishes beyond it, and new streams, are refused as JetStream does when its
-// storage is used up; everything else goes on. Until the first call after Lead
-// there is no bound.
-func (d *Door) Admit(bytes int64) {
-	d.admitted = min(bytes, math.MaxInt64/2) - d.batches.unwritten() - d.staging.room
-}
 
 // publishRoom is about how many bytes a publish takes on the disk: in the log,
 // and its share of the index.
@@ -59,7 +50,7 @@ func (d *Door) publish(m *Message) {
 		d.refusePublish(reply, s, nil, server.NewJSStreamMessageExceedsMaximumError())
 		return
 	}
-	if d.admitted -= publishRoom(size, len(m.Subject)); d.admitted < 0 {
+	if d.queue.admitted -= publishRoom(size, len(m.Subject)); d.queue.admitted < 0 {
 		d.refusePublish(reply, s, nil, server.NewJSInsufficientResourcesError())
 		return
 	}

@@ -75,10 +75,10 @@ func (d *Door) fireSchedules(s *machine.Stream, st *stream, stamp int64) {
 		}
 		size := len(header) + len(payload)
 		room := publishRoom(size, len(target))
-		if d.admitted < room || d.batches.queued > d.options.MaxQueued {
+		if d.queue.admitted < room || d.batches.queued > d.options.MaxQueued {
 			return
 		}
-		d.admitted -= room
+		d.queue.admitted -= room
 		d.room(size + len(target) + 2*commandOverhead)
 		d.batches.say(said{machine.PrefaceFire, one.Seq, uint64(one.Due)})
 		d.batches.builder.Publish(s.Incarnation(), target, header, payload)

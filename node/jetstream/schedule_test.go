@@ -101,10 +101,10 @@ func TestARefusedScheduleIsNotStuck(t *testing.T) {
 	config := *f.machine.Stream("S").Config()
 	config.MaxMsgSize = -1
 	api[server.JSApiStreamUpdateResponse](f, "STREAM.UPDATE.S", config)
-	f.door.Admit(0)
+	f.door.queue.Admit(0)
 	f.wait(10 * time.Second)
 	f.wantStored("S", stored)
-	f.door.Admit(1 << 20)
+	f.door.queue.Admit(1 << 20)
 	f.wait(2 * time.Second)
 	f.wantStored("S", stored+" 3:s.out="+strings.Repeat("x", 100))
 }

@@ -140,11 +140,11 @@ func TestSilentBatchesAreGivenUp(t *testing.T) {
 // What is staged will need room on the disk, so nothing else may have it.
 func TestBatchesKeepTheirRoom(t *testing.T) {
 	f := withAtomic(t)
-	f.door.Admit(10_000)
+	f.door.queue.Admit(10_000)
 	f.add("b", 1, "", strings.Repeat("x", 6000))
-	f.door.Admit(10_000)
+	f.door.queue.Admit(10_000)
 	f.wantRefused(f.publishWith("orders.a", "", strings.Repeat("x", 6000)), server.JSInsufficientResourcesErr)
-	f.door.Admit(10_000)
+	f.door.queue.Admit(10_000)
 	if ack := f.add("b", 2, "1", "x"); ack.Sequence != 2 {
 		t.Errorf("got %+v", ack)
 	}

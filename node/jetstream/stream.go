@@ -123,9 +123,10 @@ func (d *Door) closeStream(s *machine.Stream) {
 	}
 }
 
-// concerns reports whether an event is about the door's account.
+// concerns reports whether an event is for the door: about its account, or about
+// what is gone, which one door tells of.
 func (d *Door) concerns(e *machine.Event) bool {
-	return e.Stream != nil && e.Stream.Account() == d.machine || e.Stream == nil && d.options.Account == machine.DefaultAccount
+	return e.Stream != nil && e.Stream.Account() == d.machine || e.Stream == nil && d.queue.ticks(d)
 }
 
 // observe follows what an entry changed besides its results.

@@ -24,12 +24,8 @@ func (l *life) apply(entries []protocol.Entry) {
 				return
 			}
 			l.tell(entry)
-			// During a hand-over the door still waits for its own batches. What
-			// another leader put at the same index is not the answer to them.
-			if !l.serving || entry.Term == l.leadTerm {
-				l.door.Applied(entry.Index, &l.results)
-			}
-			l.door.Observe(&l.results)
+			// During a hand-over the doors still wait for their own batches.
+			l.doors.applied(entry.Index, &l.results, !l.serving || entry.Term == l.leadTerm)
 		} else {
 			l.machine.Skip(entry.Index)
 			l.tell(entry)
@@ -65,7 +61,7 @@ func (l *life) readReady(read replication.Read) {
 func (l *life) passBarriers() {
 	passed := 0
 	for passed < len(l.barriers) && l.barriers[passed].index <= l.machine.Applied() {
-		l.door.Barriered(l.barriers[passed].context, true)
+		l.doors.barriered(l.barriers[passed].context, true)
 		passed++
 	}
 	l.barriers = append(l.barriers[:0], l.barriers[passed:]...)
@@ -121,15 +117,15 @@ func (l *life) Cluster() *server.ClusterInfo {
 // still be shown as current.
 const replicaCurrentLag = 64
 
-// Forward hands messages that came during a hand-over to the new leader.
-func (l *life) Forward(messages []jetstream.Message) {
+// forward hands messages of an account that came during a hand-over to the new leader.
+func (l *life) forward(account string, messages []jetstream.Message) {
 	status, holding := l.replica.Raft()
 	if !holding || status.Leader.Name == "" || status.Leader.Name == l.options.Name {
 		return
 	}
 	var body []byte
 	for _, m := range messages {
-		body = appendForward(body, forwarded{m.Subject, m.Reply, m.Header, m.Payload})
+		body = appendForward(body, forwarded{[]byte(account), m.Subject, m.Reply, m.Header, m.Payload})
 	}
 	if !l.environment.Send(status.Leader.Name, frameForward, body) {
 		l.logger.Warn("messages lost in the hand-over: the link to the new leader is down", "leader", status.Leader.Name, "messages", len(messages))
@@ -139,6 +135,11 @@ func (l *life) Forward(messages []jetstream.Message) {
 // handleForward takes what another node forwarded to this one as leader.
 func (l *life) handleForward(body []byte) error {
 	return decodeForward(body, func(f forwarded) {
-		l.door.Handle(&jetstream.Message{Subject: f.subject, Reply: f.reply, Header: f.header, Payload: f.payload})
+		d := l.doorOf(string(f.account))
+		if d == nil {
+			l.logger.Warn("message dropped that another member forwarded: its account has no JetStream here; include the same NATS configuration on every member", "account", string(f.account))
+			return
+		}
+		d.Handle(&jetstream.Message{Subject: f.subject, Reply: f.reply, Header: f.header, Payload: f.payload})
 	})
 }

@@ -52,12 +52,15 @@ type Options struct {
 
 	Dir         *wal.Dir // its store is closed
 	Environment Environment
-	Bus         Bus
-	MaxPayload  int                                       // of a client's message, in bytes
-	Now         func() int64                              // the wall clock, nanoseconds since 1970; it may be wrong and jump
-	Elapsed     func() int64                              // nanoseconds since any moment; it never jumps
-	Random      func() uint64                             // identifiers and seeds
-	Zone        func(name string) (*time.Location, error) // of schedules; nil: there are none
+	// Accounts are those that have JetStream. What the log holds of others stays,
+	// and nobody reaches it.
+	Accounts   []Account
+	Domain     string                                    // of JetStream; empty: none
+	MaxPayload int                                       // of a client's message, in bytes
+	Now        func() int64                              // the wall clock, nanoseconds since 1970; it may be wrong and jump
+	Elapsed    func() int64                              // nanoseconds since any moment; it never jumps
+	Random     func() uint64                             // identifiers and seeds
+	Zone       func(name string) (*time.Location, error) // of schedules; nil: there are none
 	// Restoring is told how far a copy of another member's store is, in percent.
 	Restoring func(percent uint64)
 	Logger    *slog.Logger

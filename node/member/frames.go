@@ -68,12 +68,12 @@ func decodeStaging(body []byte) (stagingMessage, error) {
 
 // forwarded is a client message that reached a node which no longer leads.
 type forwarded struct {
-	subject, reply, header, payload []byte
+	account, subject, reply, header, payload []byte
 }
 
 // appendForward appends a message to the body of a frameForward.
 func appendForward(body []byte, f forwarded) []byte {
-	for _, part := range [...][]byte{f.subject, f.reply, f.header, f.payload} {
+	for _, part := range [...][]byte{f.account, f.subject, f.reply, f.header, f.payload} {
 		body = binary.AppendUvarint(body, uint64(len(part)))
 		body = append(body, part...)
 	}
@@ -85,7 +85,7 @@ func appendForward(body []byte, f forwarded) []byte {
 func decodeForward(body []byte, each func(forwarded)) error {
 	r := protocol.Reader{Rest: body}
 	for len(r.Rest) > 0 {
-		f := forwarded{subject: r.Bytes(r.Uvarint()), reply: r.Bytes(r.Uvarint()), header: r.Bytes(r.Uvarint()), payload: r.Bytes(r.Uvarint())}
+		f := forwarded{account: r.Bytes(r.Uvarint()), subject: r.Bytes(r.Uvarint()), reply: r.Bytes(r.Uvarint()), header: r.Bytes(r.Uvarint()), payload: r.Bytes(r.Uvarint())}
 		if r.Failed() {
 			return errors.New("decode forwarded messages: malformed")
 		}

@@ -19,7 +19,7 @@ func FuzzDecodeStaging(f *testing.F) {
 }
 
 func FuzzDecodeForward(f *testing.F) {
-	f.Add(appendForward(nil, forwarded{[]byte("orders"), []byte("_INBOX.1"), nil, []byte("x")}))
+	f.Add(appendForward(nil, forwarded{[]byte("A"), []byte("orders"), []byte("_INBOX.1"), nil, []byte("x")}))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var again []byte

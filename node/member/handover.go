@@ -1,6 +1,9 @@
 package member
 
-import "holdfast/replication"
+import (
+	"holdfast/node/jetstream"
+	"holdfast/replication"
+)
 
 // handoverPause is how long a change of the subscriptions takes at most until
 // every node's NATS server knows it and what was picked before has arrived, in
@@ -50,7 +53,7 @@ func (m *Member) BeginHandover() bool {
 		return false
 	}
 	l.departing = true
-	l.door.LeaveDirect()
+	l.doors.each((*jetstream.Door).LeaveDirect)
 	if !l.serving {
 		return false
 	}
@@ -63,10 +66,10 @@ func (m *Member) BeginHandover() bool {
 
 // beginHandover asks a voter that suits to lead; see Replica.Transfer.
 func (l *life) beginHandover(suits func(name string) bool) bool {
-	l.door.Handover()
+	l.doors.each((*jetstream.Door).Handover)
 	if err := l.replica.Transfer(suits); err != nil {
 		l.logger.Info("no member to hand the leadership to", "cause", err)
-		l.door.Lead()
+		l.doors.each((*jetstream.Door).Lead)
 		return false
 	}
 	l.handover = handover{begun: l.now}
@@ -123,12 +126,12 @@ func (l *life) continueHandover() bool {
 		}
 	case overlapping:
 		if l.handoverPaused() && another {
-			l.door.Yield()
+			l.doors.each((*jetstream.Door).Yield)
 			l.enterHandover(yielding)
 		}
 	case yielding:
 		if l.handoverPaused() && another {
-			l.door.Depart()
+			l.doors.each((*jetstream.Door).Depart)
 			l.enterHandover(departed)
 			return false
 		}
@@ -145,7 +148,7 @@ func (l *life) endHandover() {
 	}
 	l.handover = handover{}
 	if status, holding := l.replica.Raft(); holding && status.Role == replication.Leader && status.Term == l.leadTerm {
-		l.door.Lead()
+		l.doors.each((*jetstream.Door).Lead)
 	} else {
 		l.stopServing(status)
 	}
@@ -167,7 +170,7 @@ func (m *Member) Finish() {
 	}
 	if l.serving {
 		l.serving = false
-		l.door.Shutdown() // nobody took over
+		l.doors.each((*jetstream.Door).Shutdown) // nobody took over
 	}
 	l.end(stop, nil)
 }

@@ -39,12 +39,23 @@ func (l *life) hindrance() string {
 		return ""
 	case leads && l.appliedTerm != status.Term:
 		return fmt.Sprintf("leads and applies its log before it serves: %d of %d", l.machine.Applied(), status.Commit)
-	case l.options.Bus.Interest(server.JSApiAccountInfo):
+	case l.reachesAPI():
 		return ""
 	case leads:
 		return "leads, and its NATS server has not taken the subscriptions of the JetStream API yet"
 	}
 	return fmt.Sprintf("%s leads, and no route between the NATS servers brings the JetStream API here yet; see that the members reach each other's routes addresses", status.Leader.Name)
+}
+
+// reachesAPI tells whether clients of this node reach the JetStream API in every
+// account: the leader's subscriptions have to be known here, over the routes.
+func (l *life) reachesAPI() bool {
+	for i := range l.options.Accounts {
+		if !l.options.Accounts[i].Bus.Interest(server.JSApiAccountInfo) {
+			return false
+		}
+	}
+	return true
 }
 
 // stalled says for how long the disk has not finished a write, and why.

@@ -45,7 +45,7 @@ type life struct {
 	logger      *slog.Logger
 	store       *wal.Store
 	machine     *machine.Machine
-	door        *jetstream.Door
+	doors       doors
 	replica     *replica.Replica
 	identity    protocol.Identity
 
@@ -147,9 +147,7 @@ func (l *life) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	l.door = jetstream.New(jetstream.Options{
-		Machine: l.machine, Name: o.Name, Bus: o.Bus, Node: l, Logger: l.logger, Random: o.random(), Zone: o.Zone, MaxPayload: o.MaxPayload,
-	})
+	l.openDoors()
 	l.tail.limit = o.TailBytes
 	l.checkpoints.reset(meta.CheckpointIndex)
 	status := l.replica.Local().Status
@@ -283,7 +281,8 @@ func (l *life) tick() {
 	l.keepTime()
 	l.replica.Hinder(l.hindrance())
 	l.replica.Tick()
-	l.door.Tick(l.Now())
+	now := l.Now()
+	l.doors.each(func(d *jetstream.Door) { d.Tick(now) })
 	l.followHandover()
 	l.checkReads("")
 	l.followReads()
@@ -299,7 +298,7 @@ func (l *life) tick() {
 // settle carries out effects until none are left.
 func (l *life) settle() {
 	for l.ended == living {
-		l.door.Flush()
+		l.doors.each((*jetstream.Door).Flush)
 		e := &l.effects
 		l.replica.Take(e)
 		for _, w := range e.Writes {
@@ -384,7 +383,7 @@ func (l *life) followRole() {
 		l.serving, l.leadTerm = true, status.Term
 		l.beginTime()
 		l.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
-		l.door.Lead()
+		l.doors.each((*jetstream.Door).Lead)
 	case !leads && l.serving && l.handover.step == noHandover:
 		l.stopServing(status)
 	}
@@ -394,7 +393,7 @@ func (l *life) stopServing(status replication.Status) {
 	if l.serving {
 		l.serving = false
 		l.logger.Info("not leading any more", "term", status.Term, "leader", status.Leader.Name)
-		l.door.Follow()
+		l.doors.each((*jetstream.Door).Follow)
 	}
 }
 
@@ -406,9 +405,9 @@ func (l *life) close() error {
 	l.closed = true
 	if l.serving {
 		l.serving = false
-		l.door.Follow()
+		l.doors.each((*jetstream.Door).Follow)
 	}
-	l.door.CloseDirect()
+	l.doors.each((*jetstream.Door).CloseDirect)
 	l.environment.End()
 	l.closeCopies()
 	return l.store.Close()

@@ -31,7 +31,7 @@ type Member struct {
 // trusted is set aside first (a damaged memory is no memory).
 func Open(options Options) (*Member, error) {
 	options.complete()
-	m := &Member{options: options, clock: newClock(&options), precedence: &precedence{self: options.Name, bus: options.Bus, others: len(options.Members) - 1, ranks: make(map[string]int)}}
+	m := &Member{options: options, clock: newClock(&options), precedence: &precedence{self: options.Name, bus: buses(options.Accounts), others: len(options.Members) - 1, ranks: make(map[string]int)}}
 	m.precedence.tell = m.tellRank
 	if err := m.openLife(); err != nil {
 		return nil, err
@@ -101,10 +101,11 @@ func (m *Member) Frame(from string, kind byte, body []byte) { m.life.frame(from,
 // durable, or that it failed, after which nothing more is written.
 func (m *Member) Written(id uint64, err error) { m.life.written(id, err) }
 
-// Handle takes a message of a client.
-func (m *Member) Handle(message *jetstream.Message) {
+// Handle takes a message of a client in the account at that place in
+// Options.Accounts.
+func (m *Member) Handle(place int, message *jetstream.Message) {
 	if m.life.ended == living {
-		m.life.door.Handle(message)
+		m.life.doors.list[place].Handle(message)
 	}
 }
 
@@ -138,7 +139,7 @@ func (m *Member) Wake() (time.Duration, bool) {
 	if m.failed != nil || m.life.ended != living {
 		return 0, false
 	}
-	at := m.life.door.Wake()
+	at := m.life.doors.wake()
 	return time.Duration(at - m.clock.now()), at != 0
 }
 
@@ -233,6 +234,10 @@ func (m *Member) Serving() bool {
 	}
 	return raft.Leader.Name != "" && raft.Configuration.Contains(m.life.replica.Self()) && raft.Open
 }
+
+// ReachesAPI tells whether clients of this node reach the JetStream API in every
+// account.
+func (m *Member) ReachesAPI() bool { return m.life.reachesAPI() }
 
 // Copying is how far the copy of a store is that a member receives, in bytes:
 // the one that comes here, for this member, or one that goes out.

@@ -13,7 +13,7 @@ import (
 // maxRank is the highest rank that the bus knows.
 const maxRank = 3
 
-// Bus is what the doors of a member's lives use, one after the other.
+// Bus is what the doors of an account use in a member's lives, one after the other.
 type Bus interface {
 	jetstream.Bus
 	// SetRank puts this member before those of a lower rank wherever the NATS
@@ -45,7 +45,7 @@ const twilight = 3 * time.Second
 // until the routes are closed.
 type precedence struct {
 	self   string
-	bus    Bus
+	bus    interface{ SetRank(rank int) }
 	others int // how many members there are beside this one
 	// tell sends this member's standing to one that is linked.
 	tell   func(to string, s standing)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"holdfast/node/jetstream"
 	"holdfast/protocol"
 	"holdfast/replication"
 )
@@ -73,12 +74,11 @@ type remoteRead struct {
 	context uint64
 }
 
-// remoteContexts begin here; the door counts its own from 1.
+// remoteContexts begin here, far above those of the doors.
 const remoteContexts = 1 << 63
 
-// Barrier asks for a proof that what is applied here includes everything that
-// was acknowledged before.
-func (l *life) Barrier(context uint64) {
+// barrier asks for the proof that a door needs, see counter.
+func (l *life) barrier(context uint64) {
 	status, holding := l.replica.Raft()
 	if holding && status.Role == replication.Leader {
 		l.replica.ReadBarrier(context)
@@ -175,12 +175,12 @@ func (l *life) finishReads(ready []replication.Read, dropped []uint64) {
 			l.answerRead(remote, false, 0)
 			continue
 		}
-		l.door.Barriered(context, false)
+		l.doors.barriered(context, false)
 	}
 	refused := l.distant.refused
 	l.distant.refused = nil
 	for _, context := range refused {
-		l.door.Barriered(context, false)
+		l.doors.barriered(context, false)
 	}
 }
 
@@ -199,9 +199,9 @@ func (l *life) followReads() {
 	status, holding := l.replica.Raft()
 	if holding && status.Leader.Name != "" && status.Configuration.Contains(l.replica.Self()) {
 		l.provable = l.now
-		l.door.OpenDirect()
+		l.doors.each((*jetstream.Door).OpenDirect)
 	} else if !holding || l.now-l.provable > unprovableTicks {
-		l.door.CloseDirect()
+		l.doors.each((*jetstream.Door).CloseDirect)
 	}
 }
 

@@ -125,7 +125,7 @@ func (l *life) admit() {
 		r.why = fmt.Sprintf("publishes are refused: the store of %s has no room beyond its reserve; delete or purge messages, or make room on its disk", who)
 		spare = 0
 	}
-	l.door.Admit(spare)
+	l.doors.queue.Admit(spare)
 	// While there is still something left, so that nothing has to be refused.
 	if r.spare < r.reserve/2 && quorum > r.reserve {
 		l.relieve()

@@ -64,7 +64,7 @@ func (p *port) Unsubscribe(subject, _ string) { delete(p.subscriptions, subject)
 func (p *port) Deliver(to, reply, header, payload []byte) {
 	ack, subject, _ := strings.Cut(string(reply), "@")
 	if w, running := p.host.world, p.host.process; w.options.Mutation == AckInvented && running != nil && w.chance(0.1) {
-		running.put(mailMessage, func() { running.member.Handle(&jetstream.Message{Subject: []byte(ack)}) })
+		running.put(mailMessage, func() { running.member.Handle(0, &jetstream.Message{Subject: []byte(ack)}) })
 	}
 	p.outbox = append(p.outbox, outgoing{to: string(to), subject: subject, reply: ack, header: slices.Clone(header), payload: slices.Clone(payload)})
 	p.host.world.checks.delivered(p.host, ack, subject, payload)
@@ -227,7 +227,7 @@ func (n *nats) send(c *client, subject, reply string, header, payload []byte) {
 			return
 		}
 		n.world.trace.bytes(n.world.now, message.Subject)
-		p.put(mailMessage, func() { p.member.Handle(message) })
+		p.put(mailMessage, func() { p.member.Handle(0, message) })
 	})
 }
 

@@ -1,0 +1,101 @@
+package member
+
+import (
+	"holdfast/node/jetstream"
+	"holdfast/node/machine"
+)
+
+// Account is an account of the NATS server that has JetStream.
+type Account struct {
+	Name   string // as the machine knows it
+	Bus    Bus    // the attachment to that account
+	Limits machine.Limits
+}
+
+// buses are the attachments of all accounts.
+type buses []Account
+
+// SetRank sets the rank of this member in every account.
+func (b buses) SetRank(rank int) {
+	for i := range b {
+		b[i].Bus.SetRank(rank)
+	}
+}
+
+// doors are the front doors of a life, one for each of Options.Accounts, in that
+// order. A door and the requests that it sends to others are known by its place.
+type doors struct {
+	list  []*jetstream.Door
+	queue jetstream.Queue
+}
+
+// placeBits is how many bits of the context of a barrier say which door asked.
+const placeBits = 16
+
+func (l *life) openDoors() {
+	for place, account := range l.options.Accounts {
+		l.doors.list = append(l.doors.list, jetstream.New(jetstream.Options{
+			Machine: l.machine, Account: account.Name, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
+			Limits: account.Limits, Domain: l.options.Domain,
+			Name: l.options.Name, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
+		}))
+	}
+}
+
+// each does something with every door.
+func (ds *doors) each(do func(*jetstream.Door)) {
+	for _, d := range ds.list {
+		do(d)
+	}
+}
+
+// wake is when one of the doors has something to do, 0 for never.
+func (ds *doors) wake() (at int64) {
+	for _, d := range ds.list {
+		if next := d.Wake(); next != 0 && (at == 0 || next < at) {
+			at = next
+		}
+	}
+	return at
+}
+
+// barriered ends a barrier of one of the doors.
+func (ds *doors) barriered(context uint64, ok bool) {
+	ds.list[context&(1<<placeBits-1)].Barriered(context>>placeBits, ok)
+}
+
+// doorOf returns the door of an account, or nil.
+func (l *life) doorOf(account string) *jetstream.Door {
+	for place := range l.options.Accounts {
+		if l.options.Accounts[place].Name == account {
+			return l.doors.list[place]
+		}
+	}
+	return nil
+}
+
+// applied hands the results of an entry to every door. What another leader put
+// where a door's own batch was proposed is not the answer to it.
+func (ds *doors) applied(index uint64, results *machine.Results, own bool) {
+	for _, d := range ds.list {
+		if own {
+			d.Applied(index, results)
+		}
+		d.Observe(results)
+	}
+}
+
+// counter is what one door needs of its node (jetstream.Node).
+type counter struct {
+	*life
+	place int
+}
+
+// Barrier asks for a proof that what is applied here includes everything that
+// was acknowledged before.
+func (c counter) Barrier(context uint64) { c.barrier(context<<placeBits | uint64(c.place)) }
+
+// Forward hands messages that came during a hand-over to the new leader.
+func (c counter) Forward(messages []jetstream.Message) {
+	c.forward(c.options.Accounts[c.place].Name, messages)
+}
