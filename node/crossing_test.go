@@ -82,7 +82,7 @@ func startPair(t *testing.T, secret []byte) [2]*server.Server {
 		own := *cfg
 		own.Name = m.Name
 		own.NATS = config.NATS{Listen: "127.0.0.1:0", Routes: m.Routes}
-		opts, err := natsOptions(&own, secret, nil, &server.RemoteLeafOpts{})
+		opts, err := natsOptions(&server.Options{}, &own, secret, nil, &server.RemoteLeafOpts{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,11 +21,17 @@ type mailbox struct {
 
 // mail is what arrived since the loop last looked.
 type mail struct {
-	chunks     []*bus.Chunk
+	chunks     []arrived
 	frames     []frame
 	frameBytes map[string]int // queued frame bytes of each member
 	written    []written
 	calls      []func()
+}
+
+// arrived is what came over the link with that place.
+type arrived struct {
+	place int
+	*bus.Chunk
 }
 
 // frame is what another member sent, or, with link set, what became of the link

@@ -25,21 +25,9 @@ const natsReadyTimeout = 10 * time.Second
 // else that a small node has in memory.
 const keptClosedClients = 500
 
-// natsOptions are the options of the embedded server: the included NATS
-// configuration, if any, and on top of it what belongs to this node.
-// JetStream stays off: its API is served by this node itself.
-func natsOptions(cfg *config.Config, secret []byte, operator *tls.Config, leaf *server.RemoteLeafOpts) (*server.Options, error) {
-	opts := &server.Options{}
-	if cfg.NATS.Include != "" {
-		included, err := server.ProcessConfigFile(cfg.NATS.Include)
-		if err != nil {
-			return nil, fmt.Errorf("read nats.include %s: %w", cfg.NATS.Include, err)
-		}
-		if included.JetStream {
-			return nil, fmt.Errorf("nats.include %s enables JetStream: remove it there, this node serves the JetStream API itself", cfg.NATS.Include)
-		}
-		opts = included
-	}
+// natsOptions are the options of the embedded server: those of the included NATS
+// configuration, and on top of them what belongs to this node.
+func natsOptions(opts *server.Options, cfg *config.Config, secret []byte, operator *tls.Config, leafs ...*server.RemoteLeafOpts) (*server.Options, error) {
 	host, port, err := splitAddress(cfg.NATS.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("nats.listen: %w", err)
@@ -51,7 +39,7 @@ func natsOptions(cfg *config.Config, secret []byte, operator *tls.Config, leaf *
 	if opts.MaxClosedClients == 0 {
 		opts.MaxClosedClients = keptClosedClients
 	}
-	opts.LeafNode.Remotes = append(opts.LeafNode.Remotes, leaf)
+	opts.LeafNode.Remotes = append(opts.LeafNode.Remotes, leafs...)
 	opts.LeafNode.ReconnectInterval = 50 * time.Millisecond
 	if err := addRoutes(opts, cfg, secret, operator); err != nil {
 		return nil, err
@@ -75,10 +63,14 @@ func splitAddress(address string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// startNATS starts the embedded server and waits until it takes connections.
-func startNATS(opts *server.Options, logger *slog.Logger) (*server.Server, error) {
+// startNATS prepares and starts the embedded server and waits until it takes
+// connections.
+func startNATS(opts *server.Options, prepare func(*server.Server) error, logger *slog.Logger) (*server.Server, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
+		return nil, fmt.Errorf("set up the NATS server: %w", err)
+	}
+	if err := prepare(srv); err != nil {
 		return nil, fmt.Errorf("set up the NATS server: %w", err)
 	}
 	log := &natsLogger{logger: logger.With("part", "nats"), fatal: make(chan string, 1)}

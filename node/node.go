@@ -18,7 +18,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"holdfast/mesh/transport"
-	"holdfast/node/bus"
 	"holdfast/node/config"
 	"holdfast/node/jetstream"
 	"holdfast/node/member"
@@ -41,7 +40,7 @@ type Node struct {
 	meshTLS *tls.Config
 
 	dir     *wal.Dir
-	link    *bus.Link
+	links   links
 	server  *server.Server
 	monitor *http.Server
 	mail    *mailbox
@@ -56,7 +55,7 @@ type Node struct {
 
 	environment *environment
 	member      *member.Member // owned by the loop
-	fenced      uint64         // the highest fence that the bus has answered
+	fenced      []uint64       // the highest fence that each link has answered
 	started     time.Time
 	uptime      uptime // used by the loop
 	done        chan struct{}
@@ -114,34 +113,11 @@ func (n *Node) openMember() (err error) {
 		Name: n.config.Name, Cluster: n.config.Cluster.Name, Members: n.memberNames(), Continue: n.config.ContinueWhenLost(),
 		QuarantineStores: n.config.Quarantine.Stores, QuarantineBytes: int64(n.config.Quarantine.MB) << 20,
 		ScrubBytesPerSecond: n.config.ScrubMBPerSecond << 20,
-		Dir:                 n.dir, Environment: n.environment, Bus: n.link, MaxPayload: n.link.MaxPayload(), Zone: time.LoadLocation,
+		Dir:                 n.dir, Environment: n.environment, Accounts: n.links.accounts(), Domain: n.links.included.domain, MaxPayload: n.links.maxPayload(), Zone: time.LoadLocation,
 		Now: func() int64 { return time.Now().UnixNano() }, Elapsed: n.uptime.elapsed,
 		Random: randomNumber, Restoring: n.notify.restoring, Logger: n.logger,
 	})
 	return err
-}
-
-// startServer starts the embedded NATS server and attaches to it.
-func (n *Node) startServer() (err error) {
-	n.link, err = bus.Listen(bus.Options{
-		LeafCluster: "holdfast-" + n.config.Cluster.Name,
-		Handler: func(chunk *bus.Chunk) {
-			n.mail.update(func(next *mail) { next.chunks = append(next.chunks, chunk) })
-		},
-		Refuse: jetstream.RefuseBusy[bus.Message],
-		Logger: n.logger,
-	})
-	if err != nil {
-		return err
-	}
-	opts, err := natsOptions(n.config, n.secret, n.meshTLS, n.link.Remote())
-	if err != nil {
-		return err
-	}
-	if n.server, err = startNATS(opts, n.logger); err != nil {
-		return err
-	}
-	return n.link.Attach(n.server, attachTimeout)
 }
 
 // run is the loop: it owns the member and everything in it.
@@ -168,7 +144,7 @@ func (n *Node) run() {
 			n.member.Tick()
 		}
 		n.member.Settle()
-		n.link.Flush()
+		n.links.flush()
 		if wait, ok := n.member.Wake(); ok {
 			alarm.Reset(wait)
 		}
@@ -208,12 +184,12 @@ func (n *Node) handle(m *mail) {
 			n.member.Unlinked(f.from, f.link.cause)
 		}
 	}
-	for _, chunk := range m.chunks {
-		for i := range chunk.Messages {
-			n.member.Handle((*jetstream.Message)(&chunk.Messages[i]))
+	for _, arrived := range m.chunks {
+		for i := range arrived.Messages {
+			n.member.Handle(arrived.place, (*jetstream.Message)(&arrived.Messages[i]))
 		}
-		n.fenced = max(n.fenced, chunk.Fence)
-		chunk.Release()
+		n.fenced[arrived.place] = max(n.fenced[arrived.place], arrived.Fence)
+		arrived.Release()
 	}
 }
 
@@ -286,14 +262,14 @@ func (n *Node) handOver(ctx context.Context) {
 // awaitFence waits until the embedded server has sent us everything that it will
 // ever send for the subscriptions that were ended.
 func (n *Node) awaitFence(deadline time.Time) {
-	var fence uint64
+	var fences []uint64
 	passed := false
-	if n.call(func() { fence = n.link.Fence(); n.link.Flush() }) != nil {
+	if n.call(func() { fences = n.links.fence() }) != nil {
 		return
 	}
 	for !passed && time.Now().Before(deadline) {
 		time.Sleep(member.TickInterval)
-		if n.call(func() { passed = n.fenced >= fence }) != nil {
+		if n.call(func() { passed = n.links.passed(fences, n.fenced) }) != nil {
 			return
 		}
 	}
@@ -308,9 +284,7 @@ func (n *Node) release() {
 		n.server.Shutdown()
 		n.server.WaitForShutdown()
 	}
-	if n.link != nil {
-		n.link.Close()
-	}
+	n.links.close()
 	if n.dir != nil {
 		n.dir.Close()
 	}

@@ -3,8 +3,6 @@ package node
 import (
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"holdfast/mesh"
 	"holdfast/protocol"
 )
@@ -113,7 +111,7 @@ func (n *Node) status() *Status {
 		Role: "blank", Applied: m.Machine().Applied(), Alarms: []string{},
 		StoreBytes: m.Store().Size(), Streams: m.Machine().StreamCount(),
 		QuarantinedStores: len(m.Quarantine()), Quarantine: []QuarantinedStatus{}, QuarantineExcess: m.QuarantineExcess(),
-		Serving: m.Serving() && n.reachesAPI(), UptimeSeconds: time.Since(n.started).Seconds(),
+		Serving: m.Serving() && m.ReachesAPI(), UptimeSeconds: time.Since(n.started).Seconds(),
 	}
 	if raft, holding := m.Raft(); holding {
 		s.Role, s.Term, s.Leader = raft.Role.String(), raft.Term, raft.Leader.Name
@@ -169,10 +167,6 @@ func (s *Status) quarantinedBytes() (sum int64) {
 	}
 	return sum
 }
-
-// reachesAPI tells whether a client of this node reaches the JetStream API: the
-// leader's subscription has to be known here, over the routes.
-func (n *Node) reachesAPI() bool { return n.link.Interest(server.JSApiAccountInfo) }
 
 func (n *Node) memberStatus(member *mesh.MemberView, voters protocol.Configuration) MemberStatus {
 	s := MemberStatus{Name: member.Name, State: member.State.String(), Connected: member.Connected,

@@ -32,9 +32,12 @@ type Options struct {
 	// that no link gets what another one sent. It must differ from the name of
 	// the NATS cluster. Required.
 	LeafCluster string
-	// User and Password are those of a client of Account. The self-test connects
-	// with them; both stay empty for a server without authorization.
-	User, Password string
+	// User and Password, or Token, are those of a client of Account. The self-test
+	// connects with them; all stay empty for a server without authorization.
+	User, Password, Token string
+	// Closed says that no client can be in Account, because the server knows no
+	// user of it; its messages come from other accounts. There is no self-test.
+	Closed bool
 
 	// Handler gets every chunk of messages, in order. It is called by the reading
 	// goroutine, must not block and must see to the chunk's Release. Required.

@@ -25,6 +25,7 @@ func (d *Door) streamInfo(r *request) any {
 		return resp
 	}
 	resp.StreamInfo = d.describeStream(s)
+	resp.Alternates = d.alternates(s)
 	if body.DeletedDetails {
 		resp.State.Deleted = s.Deleted()
 	}

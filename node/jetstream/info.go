@@ -27,6 +27,24 @@ func (d *Door) describeStream(s *machine.Stream) *server.StreamInfo {
 	}
 }
 
+// alternates are the stream and its mirrors, from which clients of a cluster may
+// read as well; nil when there is none (streamAlternates of the NATS server).
+func (d *Door) alternates(s *machine.Stream) []server.StreamAlternate {
+	cluster := d.node.Cluster()
+	if cluster == nil {
+		return nil
+	}
+	mirrors := d.machine.MirrorsOf(s.Name())
+	if len(mirrors) == 0 {
+		return nil
+	}
+	alternates := make([]server.StreamAlternate, 0, 1+len(mirrors))
+	for _, name := range append([]string{s.Name()}, mirrors...) {
+		alternates = append(alternates, server.StreamAlternate{Name: name, Domain: d.options.Domain, Cluster: cluster.Name})
+	}
+	return alternates
+}
+
 // describeConsumer describes a consumer the way info responses do.
 func (d *Door) describeConsumer(m *machine.Consumer) *server.ConsumerInfo {
 	config := *m.Config()

@@ -67,9 +67,6 @@ var endpoints = map[string]*endpoint{
 	"CONSUMER.PEER.EVACUATE":   {args: 2, read: true, serve: (*Door).consumerEvacuatePeer},
 }
 
-// Requests that nats-server answers only in the system account.
-var systemPrefixes = []string{"META.", "SERVER.", "ACCOUNT."}
-
 const (
 	nextPrefix   = apiPrefix + "CONSUMER.MSG.NEXT."
 	directPrefix = apiPrefix + "DIRECT.GET."
@@ -101,7 +98,11 @@ func (d *Door) handleRequest(m *Message) {
 	subject := string(m.Subject)
 	e, args := findEndpoint(subject)
 	if e == nil {
-		d.handleUnknown(m, subject)
+		// The NATS server does not answer what means nothing: an account may import
+		// the API under a name below which it also imports something else.
+		if subject+"." == directPrefix {
+			d.sendNoResponders(m.Reply, m.Subject)
+		}
 		return
 	}
 	r := &request{
@@ -131,24 +132,6 @@ func (d *Door) handleNext(m *Message) {
 	default:
 		d.handlePull(c, m.Reply, m.Payload)
 	}
-}
-
-// handleUnknown answers a subject of the API that means nothing.
-func (d *Door) handleUnknown(m *Message, subject string) {
-	name := strings.TrimPrefix(subject, apiPrefix)
-	for _, prefix := range systemPrefixes {
-		if strings.HasPrefix(name, prefix) {
-			return
-		}
-	}
-	if subject+"." == directPrefix {
-		d.sendNoResponders(m.Reply, m.Subject)
-		return
-	}
-	d.answer(&request{reply: m.Reply}, &server.ApiResponse{
-		Type:  server.JSApiSystemResponseType,
-		Error: server.NewJSBadRequestError(),
-	})
 }
 
 // serve runs a request. A change that is refused before a barrier is tried

@@ -73,8 +73,14 @@ func TestStreamRequestsAreRefused(t *testing.T) {
 	f.wantError(server.JSStreamNotFoundErr, "STREAM.PURGE.NONE", nil)
 	f.wantError(server.JSBadRequestErr, "STREAM.PURGE.ORDERS", `{"seq":1,"keep":1}`)
 	f.wantError(server.JSInvalidJSONErr, "STREAM.INFO.ORDERS", `{"deleted_details":3}`)
-	f.wantError(server.JSBadRequestErr, "STREAM.NOSUCH.ORDERS", nil)
-	f.wantError(server.JSBadRequestErr, "STREAM.INFO", nil)
+	for _, unknown := range []string{"STREAM.NOSUCH.ORDERS", "STREAM.INFO", "META.LEADER.STEPDOWN", "$KV.Map.x"} {
+		inbox := f.inbox()
+		f.send(apiPrefix+unknown, inbox, "", "")
+		f.run()
+		if answers := f.take(inbox); len(answers) > 0 {
+			t.Errorf("%s is answered %q, want silence", unknown, answers)
+		}
+	}
 	f.wantError(server.JSClusterRequiredErr, "STREAM.LEADER.STEPDOWN.ORDERS", nil)
 
 	answer := f.ask(apiPrefix+"STREAM.INFO.ORDERS", "NATS/1.0\r\nNats-Required-Api-Level: 99\r\n\r\n", "")

@@ -54,6 +54,19 @@ func (a *Account) Streams() []*Stream {
 	return all
 }
 
+// MirrorsOf returns the names of the streams that mirror one of that name, in
+// order.
+func (a *Account) MirrorsOf(name string) []string {
+	var names []string
+	for own, s := range a.streams {
+		if s.config.Mirror != nil && s.config.Mirror.Name == name {
+			names = append(names, own)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Match returns the account's stream that stores messages of that subject, or
 // nil. It does not allocate.
 func (a *Account) Match(subject []byte) *Stream { return a.router.match(subject) }

@@ -1,0 +1,158 @@
+package node
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/bus"
+	"holdfast/node/jetstream"
+	"holdfast/node/machine"
+	"holdfast/node/member"
+)
+
+// links attach the node to the accounts of its NATS server that have JetStream,
+// each by a link of its own. The place of a link is that of its account.
+type links struct {
+	included *included
+	served   []includedAccount
+	list     []*bus.Link
+}
+
+// startServer starts the embedded NATS server and attaches to it.
+func (n *Node) startServer() (err error) {
+	in, err := readIncluded(n.config.NATS.Include)
+	if err != nil {
+		return err
+	}
+	if len(in.unused) > 0 {
+		n.logger.Info("settings of JetStream in nats.include that have no effect here: the store is the node's own", "settings", in.unused)
+	}
+	n.links = links{included: in, served: in.served()}
+	n.fenced = make([]uint64, len(n.links.served))
+	var remotes []*server.RemoteLeafOpts
+	for place, account := range n.links.served {
+		link, err := bus.Listen(n.linkOptions(place, account.name))
+		if err != nil {
+			return err
+		}
+		n.links.list = append(n.links.list, link)
+		remotes = append(remotes, link.Remote())
+	}
+	opts, err := natsOptions(in.options, n.config, n.secret, n.meshTLS, remotes...)
+	if err != nil {
+		return err
+	}
+	if n.server, err = startNATS(opts, n.links.prepare, n.logger); err != nil {
+		return err
+	}
+	for place, link := range n.links.list {
+		if err := link.Attach(n.server, attachTimeout); err != nil {
+			return fmt.Errorf("account %s: %w", n.links.served[place].name, err)
+		}
+	}
+	return nil
+}
+
+// linkOptions are those of the link into an account.
+func (n *Node) linkOptions(place int, account string) bus.Options {
+	in := n.links.included
+	own := in.addCredential(account, "holdfast-"+rand.Text(), rand.Text())
+	logger := n.logger
+	if account != server.DEFAULT_GLOBAL_ACCOUNT {
+		logger = logger.With("account", account)
+	}
+	return bus.Options{
+		Account:     account,
+		LeafCluster: leafCluster(n.config.Cluster.Name, account),
+		User:        own.user, Password: own.password, Token: own.token,
+		Closed: own == credential{} && account != server.DEFAULT_GLOBAL_ACCOUNT,
+		Handler: func(chunk *bus.Chunk) {
+			n.mail.update(func(next *mail) { next.chunks = append(next.chunks, arrived{place, chunk}) })
+		},
+		Refuse: jetstream.RefuseBusy[bus.Message],
+		Logger: logger,
+	}
+}
+
+// leafCluster is the same on all nodes, so that a link gets nothing of another
+// node's. Links into different accounts have different ones: what one account
+// imports from another passes between them. Names of accounts are hashed, for not
+// every one may be part of a cluster's name.
+func leafCluster(cluster, account string) string {
+	if account == server.DEFAULT_GLOBAL_ACCOUNT {
+		return "holdfast-" + cluster
+	}
+	sum := sha256.Sum256([]byte(account))
+	return fmt.Sprintf("holdfast-%s-%x", cluster, sum[:8])
+}
+
+// prepare adds to the accounts what the NATS server does when JetStream is on in
+// it.
+func (ls *links) prepare(srv *server.Server) error {
+	for _, a := range ls.served {
+		account, err := srv.LookupAccount(a.name)
+		if err != nil {
+			return fmt.Errorf("account %s: %w", a.name, err)
+		}
+		if err := mapDomain(account, ls.included.domain); err != nil {
+			return fmt.Errorf("account %s: domain %s: %w", a.name, ls.included.domain, err)
+		}
+	}
+	return nil
+}
+
+// accounts are those that have a door.
+func (ls *links) accounts() []member.Account {
+	accounts := make([]member.Account, len(ls.served))
+	for place, a := range ls.served {
+		name := a.name
+		if name == server.DEFAULT_GLOBAL_ACCOUNT {
+			name = machine.DefaultAccount
+		}
+		accounts[place] = member.Account{Name: name, Bus: ls.list[place]}
+	}
+	return accounts
+}
+
+// maxPayload is the most bytes that a client's message may have.
+func (ls *links) maxPayload() int {
+	if len(ls.list) == 0 {
+		return server.MAX_PAYLOAD_SIZE
+	}
+	return ls.list[0].MaxPayload()
+}
+
+func (ls *links) flush() {
+	for _, link := range ls.list {
+		link.Flush()
+	}
+}
+
+// fence asks for a fence on every link.
+func (ls *links) fence() []uint64 {
+	fences := make([]uint64, len(ls.list))
+	for place, link := range ls.list {
+		fences[place] = link.Fence()
+		link.Flush()
+	}
+	return fences
+}
+
+// passed reports whether every link has answered its fence.
+func (ls *links) passed(fences, answered []uint64) bool {
+	for place, fence := range fences {
+		if answered[place] < fence {
+			return false
+		}
+	}
+	return true
+}
+
+func (ls *links) close() {
+	for _, link := range ls.list {
+		link.Close()
+	}
+}
