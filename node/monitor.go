@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -69,17 +70,30 @@ func (n *Node) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	encoder.Encode(status)
 }
 
-// fromThisMachine lets only requests through that come over loopback: whoever
-// may found and discard is whoever may log in here.
+// fromThisMachine lets only requests through that come from this machine, over
+// loopback or from the very address that they go to: whoever may found and discard
+// is whoever may log in here. The kernel takes no packet from outside that claims
+// to come from an address of its own.
 func fromThisMachine(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		from, known := host(r.RemoteAddr)
+		here := known && from.IsLoopback()
+		if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && known && !here {
+			to, known := host(local.String())
+			here = known && from == to
+		}
+		if !here {
 			http.Error(w, "only from this machine", http.StatusForbidden)
 			return
 		}
 		next(w, r)
 	}
+}
+
+// host is the address of a HOST:PORT.
+func host(address string) (netip.Addr, bool) {
+	both, err := netip.ParseAddrPort(address)
+	return both.Addr().Unmap(), err == nil
 }
 
 // metrics are read from the last status whenever they are asked for.

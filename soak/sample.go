@@ -90,7 +90,11 @@ func (w *watch) look(ctx context.Context, length time.Duration, tell func(w *wat
 	middle := time.Now().Add(length / 2)
 	for wait(ctx, pause) {
 		for i, n := range w.nodes {
-			s, err := w.take(ctx, n)
+			var s sample
+			err := servers.Await(ctx, patience, shortestPause, func() (err error) {
+				s, err = w.take(ctx, n)
+				return err
+			})
 			if ctx.Err() != nil {
 				return nil
 			}

@@ -44,6 +44,7 @@ type result struct {
 	undecided    int // keys
 	helped       int // restarts of everything that were needed
 	delays       string
+	disasters    string // what a majority lost at once in the end, see disaster
 }
 
 // run does all of it. An error is a fault of the harness or its machine, or the end
@@ -169,8 +170,10 @@ func (r *result) judge(ctx context.Context, c *cluster, l *load) error {
 	}
 	if texts, err := c.storedBy(ctx); err != nil {
 		r.broken(nodesAgree, "%v", err)
-	} else {
-		r.checkAgreement(texts)
+	} else if r.checkAgreement(texts); c.isHoldfast() && r.counts[nodesAgree] == 0 {
+		if err := r.disaster(ctx, c, texts[c.nodes[0].Name]); err != nil {
+			return err
+		}
 	}
 	for _, h := range []*history{&l.ledger, &l.work} {
 		r.checkLost(h, h == &l.work)
