@@ -71,14 +71,16 @@ simulate-long: ## hunts with fresh seeds: make simulate-long MINUTES=60
 
 # Real processes under every fault there is, and what checkers say of it. MINUTES is
 # for each column: TARGETS=holdfast,always,default NODES=3 compares with JetStream.
-# SEED=0 draws a fresh plan of faults. PREVIOUS is a git revision to upgrade from.
+# SEED=0 draws a fresh plan of faults. PREVIOUS is a git revision to upgrade from and
+# to go back to. STORES=disk puts the nodes' disks into files of TMPDIR; it needs root.
 TARGETS ?= holdfast
 NODES ?= 3,5
 PREVIOUS ?=
+STORES ?= memory
 
 torture: SEED = 0
 torture: tools ## kill, freeze, wipe, damage, fill and cut off real nodes: make torture MINUTES=10
-	$(GO) run ./torture -minutes $(MINUTES) -nodes $(NODES) -targets $(TARGETS) -seed $(SEED) $(if $(PREVIOUS),-previous $(PREVIOUS))
+	$(GO) run ./torture -minutes $(MINUTES) -nodes $(NODES) -targets $(TARGETS) -seed $(SEED) -stores $(STORES) $(if $(PREVIOUS),-previous $(PREVIOUS))
 
 soak: ## hours of churn, and what grows meanwhile: make soak MINUTES=120
 	$(GO) run ./soak -minutes $(MINUTES)

@@ -79,6 +79,7 @@ const (
 	shortestPause        = 500 * time.Millisecond
 	longestPause         = 10 * time.Second
 	lookTime             = 20 * time.Second // bounds one look at a node
+	patience             = time.Minute      // with a machine that has no time for us
 	restPause            = 500 * time.Millisecond
 	profileMode   uint32 = 0o644
 )

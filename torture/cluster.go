@@ -42,7 +42,7 @@ type node struct {
 	cluster *cluster
 	index   int
 	place   *servers.Place
-	disk    *disk // nil: that of everybody
+	disk    disk // nil: that of everybody
 	args    []string
 
 	mu      sync.Mutex
@@ -54,7 +54,7 @@ type node struct {
 }
 
 // newCluster prepares folders, disks, network and configurations; nothing runs yet.
-func newCluster(folder string, target *servers.Target, programs []string, size int, sandboxed bool) (c *cluster, err error) {
+func newCluster(folder string, target *servers.Target, programs []string, size int, sandboxed, inFiles bool) (c *cluster, err error) {
 	c = &cluster{target: target, programs: programs}
 	c.Cluster = servers.Cluster{Name: "torture", Folder: folder, Secret: rand.Text() + rand.Text(), WhenMajorityLost: "wait"}
 	if sandboxed {
@@ -73,7 +73,7 @@ func newCluster(folder string, target *servers.Target, programs []string, size i
 		}
 		if c.network != nil {
 			n.place, n.Host, n.Port = c.network.hosts[i].place, c.network.hosts[i].address, firstPort
-			n.disk, err = newDisk(medium)
+			n.disk, err = newDisk(medium, inFiles)
 		} else {
 			err = n.ChooseLoopback()
 		}

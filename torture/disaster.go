@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,8 +30,8 @@ func (r *result) disaster(ctx context.Context, c *cluster, before string) error 
 	var words []string
 	for i, at := range hit {
 		n := c.nodes[at]
-		// A flipped bit may be where nothing is stored. A store that is cut in the
-		// middle, or gone, is never whole.
+		// A flipped bit, or the end of a file that is cut off, may be where nothing is
+		// stored; then no memory is lost. These are certain.
 		if i == 0 {
 			words = append(words, n.Name+" wiped")
 			if err := os.RemoveAll(n.Store); err != nil {
@@ -37,7 +39,7 @@ func (r *result) disaster(ctx context.Context, c *cluster, before string) error 
 			}
 			continue
 		}
-		what, err := halve(random, n.Store)
+		what, err := behead(random, n.Store)
 		if err != nil {
 			return err
 		}
@@ -80,20 +82,20 @@ func (r *result) disaster(ctx context.Context, c *cluster, before string) error 
 	return nil
 }
 
-// halve cuts the largest file of a store somewhere in its middle half.
-func halve(random *rand.Rand, store string) (string, error) {
+// stump is what is left at most of a file of a store that is cut: less than a
+// store has that anything was ever in.
+const stump = 64 << 10
+
+// behead cuts all files of a store near their beginnings.
+func behead(random *rand.Rand, store string) (string, error) {
 	files, _, err := storeFiles(store)
-	if err != nil {
-		return "", err
-	}
-	largest := storeFile{}
+	var words []string
 	for _, f := range files {
-		if f.size > largest.size {
-			largest = f
-		}
+		to := random.Int64N(min(f.size, stump))
+		words = append(words, fmt.Sprintf("%s cut from %d to %d bytes", filepath.Base(f.path), f.size, to))
+		err = errors.Join(err, os.Truncate(f.path, to))
 	}
-	to := largest.size/4 + random.Int64N(largest.size/2)
-	return fmt.Sprintf("cut from %d to %d bytes", largest.size, to), os.Truncate(largest.path, to)
+	return strings.Join(words, ", "), err
 }
 
 // allAsk returns nil when no node serves and each asks for the go-ahead.

@@ -18,21 +18,35 @@ const (
 	lastRoom = 64 << 10
 )
 
-// disk is a small file system of one node's own, a RAM disk, so that it can be
-// full without anybody else noticing.
-type disk struct{ folder string }
+// disk is a small file system of one node's own, so that it can be full without
+// anybody else noticing.
+type disk interface {
+	fill() error  // leaves hardly any room
+	empty() error // undoes fill
+	unmount() error
+}
 
-func newDisk(folder string) (*disk, error) {
+// newDisk mounts a disk: in memory, or in a file beside the folder.
+func newDisk(folder string, inFile bool) (disk, error) {
+	if inFile {
+		return newImage(folder, folder+".image")
+	}
+	return newRAMDisk(folder)
+}
+
+type ramDisk struct{ folder string }
+
+func newRAMDisk(folder string) (*ramDisk, error) {
 	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", diskSize)); err != nil {
 		return nil, fmt.Errorf("mount a RAM disk: %w", err)
 	}
-	return &disk{folder}, nil
+	return &ramDisk{folder}, nil
 }
 
-func (d *disk) unmount() error { return syscall.Unmount(d.folder, syscall.MNT_DETACH) }
+func (d *ramDisk) unmount() error { return syscall.Unmount(d.folder, syscall.MNT_DETACH) }
 
-// fill leaves hardly any room. What is stored meanwhile may need another try.
-func (d *disk) fill() error {
+// fill tries again when something is stored meanwhile.
+func (d *ramDisk) fill() error {
 	var err error
 	for range 20 {
 		var s syscall.Statfs_t
@@ -47,10 +61,9 @@ func (d *disk) fill() error {
 	return err
 }
 
-// empty undoes fill.
-func (d *disk) empty() error { return d.resize(diskSize) }
+func (d *ramDisk) empty() error { return d.resize(diskSize) }
 
-func (d *disk) resize(size int64) error {
+func (d *ramDisk) resize(size int64) error {
 	if err := syscall.Mount("tmpfs", d.folder, "tmpfs", syscall.MS_REMOUNT, fmt.Sprintf("size=%d", size)); err != nil {
 		return fmt.Errorf("change the size of %s: %w", d.folder, err)
 	}

@@ -28,6 +28,8 @@ type options struct {
 	// previous is the revision of git that the second build is made of; "": the
 	// present one.
 	previous string
+	// inFiles: the nodes' disks are file systems in files of the folder.
+	inFiles bool
 }
 
 func main() { os.Exit(command(os.Args[1:])) }
@@ -72,14 +74,16 @@ func parse(arguments []string) (*options, error) {
 	nodes := flags.String("nodes", "3,5", "how many `NODES` a cluster of Holdfast has, 3 or 5; JetStream has the first")
 	targets := flags.String("targets", "holdfast", "comma-separated names of what is tortured: "+strings.Join(servers.Names(), ", "))
 	flags.Uint64Var(&o.seed, "seed", 0, "of the plan of faults; 0: a fresh one")
-	flags.StringVar(&o.folder, "dir", os.TempDir(), "a folder for binaries and logs; stores are in memory where mounts are allowed")
+	flags.StringVar(&o.folder, "dir", os.TempDir(), "a folder for binaries, logs and stores on disk; stores in memory are on disks of their own where mounts are allowed")
 	flags.StringVar(&o.logs, "logs", "", "a `FOLDER` that the logs of the nodes are kept in")
 	flags.StringVar(&o.previous, "previous", "", "a git `REVISION` that rolling restarts go to and come from; none: the present one under another version")
+	stores := flags.String("stores", "memory", "where the nodes' disks are: in memory, or in files of `disk`; that needs root")
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}
 	o.length = time.Duration(*minutes * float64(time.Minute))
-	if flags.NArg() > 0 || o.length <= 0 {
+	o.inFiles = *stores == "disk"
+	if flags.NArg() > 0 || o.length <= 0 || !o.inFiles && *stores != "memory" {
 		return nil, errors.New("bad arguments; see -help")
 	}
 	for _, word := range strings.Split(*nodes, ",") {
@@ -136,7 +140,7 @@ func (o *options) inside(ctx context.Context, folder string, sandboxed bool) (co
 			fmt.Printf("%s, %d nodes, %v, seed %d\n", t.Title, size, o.length, o.seed)
 			began := time.Now()
 			r, err := trial{target: t, programs: programs(folder, t), size: size, length: o.length, seed: o.seed,
-				folder: folder, logs: o.logs, sandboxed: sandboxed, say: sayLine}.run(ctx)
+				folder: folder, logs: o.logs, sandboxed: sandboxed, inFiles: o.inFiles, say: sayLine}.run(ctx)
 			if err != nil {
 				return 0, err
 			}

@@ -101,12 +101,14 @@ func (w *network) end() error {
 	return err
 }
 
-// chooseDelays prefers netem, which delays and loses at random; a kernel without
-// it has a queue that is slow and short, which delays and loses under load.
+// chooseDelays prefers netem, which delays, loses, repeats and reorders packets at
+// random; a kernel without it has a queue that is slow and short, which delays and
+// loses under load. All that the nodes send goes over TCP, so neither changes what
+// arrives, but when.
 func (w *network) chooseDelays() error {
 	var errs []error
 	for _, delays := range []string{
-		"netem delay 25ms 20ms loss 2%",
+		"netem delay 25ms 20ms loss 2% duplicate 1% reorder 10%",
 		"tbf rate 4mbit burst 16kb latency 80ms",
 	} {
 		w.delays = strings.Fields(delays)

@@ -31,6 +31,12 @@ func report(results []*result) string {
 			return fmt.Sprint(count)
 		})
 	}
+	row("memory of a majority lost at once, then `holdfast found`", func(r *result) string {
+		if r.disasters == "" {
+			return "0"
+		}
+		return "1"
+	})
 	row("messages acknowledged", func(r *result) string { return fmt.Sprint(r.acknowledged) })
 	for rule := range ruleCount {
 		row(rule.String(), func(r *result) string {

@@ -28,6 +28,7 @@ type trial struct {
 	folder    string
 	logs      string // a folder that the nodes' logs are kept in, or ""
 	sandboxed bool
+	inFiles   bool // the nodes' disks are in files, not in memory
 	say       func(format string, args ...any)
 }
 
@@ -54,7 +55,7 @@ func (t trial) run(ctx context.Context) (r *result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCluster(folder, t.target, t.programs, t.size, t.sandboxed)
+	c, err := newCluster(folder, t.target, t.programs, t.size, t.sandboxed, t.inFiles)
 	if err != nil {
 		return nil, err
 	}

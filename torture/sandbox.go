@@ -113,7 +113,7 @@ func probe() error {
 		return err
 	}
 	defer os.Remove(folder)
-	d, err := newDisk(folder)
+	d, err := newRAMDisk(folder)
 	if err != nil {
 		return err
 	}

@@ -34,14 +34,14 @@ func TestTorture(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	o, err := parse(strings.Fields("-minutes 0.5 -nodes 5 -targets default,holdfast -seed 7 -previous v1"))
-	if err != nil || o.length.Seconds() != 30 || o.seed != 7 || len(o.sizes) != 1 || o.sizes[0] != 5 || len(o.targets) != 2 || o.previous != "v1" {
+	o, err := parse(strings.Fields("-minutes 0.5 -nodes 5 -targets default,holdfast -seed 7 -previous v1 -stores disk"))
+	if err != nil || o.length.Seconds() != 30 || o.seed != 7 || len(o.sizes) != 1 || o.sizes[0] != 5 || len(o.targets) != 2 || o.previous != "v1" || !o.inFiles {
 		t.Errorf("got %+v, %v", o, err)
 	}
 	if o, err := parse(nil); err != nil || o.seed == 0 || len(o.sizes) != 2 || len(o.targets) != 1 {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	for _, bad := range []string{"-minutes 0", "-nodes 4", "-targets kafka", "extra"} {
+	for _, bad := range []string{"-minutes 0", "-nodes 4", "-targets kafka", "-stores paper", "extra"} {
 		if _, err := parse(strings.Fields(bad)); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
