@@ -149,16 +149,17 @@ func (d *Door) streamPurge(r *request) any {
 
 // purgeStep is how many messages are purged before others have their turn: some
 // milliseconds' worth.
-const purgeStep = 20_000
+const purgeStep = uint64(20_000)
 
 // purgeSteps purges a part of a stream without holding up the others. What was
 // stored after the first step is left alone.
 func (d *Door) purgeSteps(r *request, s *machine.Stream, body server.JSApiStreamPurgeRequest, resp *server.JSApiStreamPurgeResponse) {
+	step := max(1, purgeStep/uint64(1+s.State().Consumers/8)) // each consumer is told of each message
 	d.room(len(r.payload) + commandOverhead)
-	d.batches.builder.PurgeStep(s.Incarnation(), purgeStep, body)
+	d.batches.builder.PurgeStep(s.Incarnation(), step, body)
 	d.batches.waitForCall(waitCall, call{request: r, complete: func(d *Door, result *machine.Result) any {
 		resp.Purged += result.Seq
-		if result.Err == nil && result.Seq == purgeStep {
+		if result.Err == nil && result.Seq == step {
 			if body.Sequence == 0 {
 				body.Sequence = result.Last + 1
 			}

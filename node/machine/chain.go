@@ -12,17 +12,24 @@ func (s *Stream) chained() bool { return s.config.MaxMsgsPer > 1 }
 
 // link notes that seq is about to become the last message of a subject.
 func (s *Stream) link(sub *subjectState, seq uint64) {
-	if sub.count == 0 || !sub.lastExact || seq-sub.last > math.MaxUint32 {
+	if sub.count > 0 && sub.lastExact {
+		s.linkFrom(sub.last, seq)
+	}
+}
+
+// linkFrom notes that seq follows previous, of the same subject.
+func (s *Stream) linkFrom(previous, seq uint64) {
+	if seq-previous > math.MaxUint32 {
 		return
 	}
-	b := s.index.find(sub.last)
+	b := s.index.find(previous)
 	if b == nil {
 		return
 	}
 	if b.next == nil {
 		b.next = make([]uint32, max(s.index.size, b.count))
 	}
-	b.next[sub.last-b.first] = uint32(seq - sub.last)
+	b.next[previous-b.first] = uint32(seq - previous)
 }
 
 // follow finds the first message of a subject, of which position i of block b
@@ -40,18 +47,26 @@ func (s *Stream) follow(sub *subjectState, b *block, i int) {
 	}
 }
 
-// relink builds the chains anew, or drops them when they are of no use.
-func (s *Stream) relink() {
+// unlink drops the chains.
+func (s *Stream) unlink() {
 	for _, b := range s.index.blocks {
 		b.next = nil
 	}
-	if !s.chained() {
+}
+
+// relink links a message that the review looked at to the one of its subject that
+// it looked at before, unless that is gone.
+func (s *Stream) relink(seq uint64, id uint32) {
+	if need := len(s.subjects.list); len(s.review.previous) < need {
+		s.review.previous = append(s.review.previous, make([]uint64, need-len(s.review.previous))...)
+	}
+	previous := s.review.previous[id]
+	s.review.previous[id] = seq
+	if previous == 0 {
 		return
 	}
-	last := make([]subjectState, len(s.subjects.list))
-	s.index.each(func(seq uint64, r *record) bool {
-		s.link(&last[r.subject], seq)
-		last[r.subject].stored(seq)
-		return true
-	})
+	// A subject's number may have been given to another subject meanwhile.
+	if r, ok := s.index.get(previous); ok && r.subject == id {
+		s.linkFrom(previous, seq)
+	}
 }

@@ -108,6 +108,13 @@ func (s *Stream) appendState(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.lastStamp))
 	dst = binary.AppendUvarint(dst, s.stored)
 	dst = binary.AppendUvarint(dst, s.dedup.next)
+	dst = binary.AppendUvarint(dst, s.review.next)
+	dst = binary.AppendUvarint(dst, s.review.end)
+	if s.review.unneeded {
+		dst = append(dst, 1)
+	} else {
+		dst = append(dst, 0)
+	}
 	return s.appendFast(s.appendOrigins(appendText(dst, s.lastID)))
 }
 

@@ -160,7 +160,7 @@ func (c *Consumer) update(config *server.ConsumerConfig, action server.ConsumerA
 		c.countWaiting()
 		s.setWatcher(c)
 		if s.config.Retention == server.InterestPolicy {
-			s.sweep(c.floorStream)
+			s.startReview(c.floorStream, true)
 		}
 	}
 	s.machine.event(Event{Kind: EventConsumerUpdated, Stream: s, Consumer: c})
@@ -314,7 +314,7 @@ func (m *Machine) deleteConsumer(c *Consumer) {
 	if len(s.consumers) == 0 {
 		s.clear(0)
 	} else {
-		s.sweep(max(c.floorStream, s.first))
+		s.startReview(max(c.floorStream, s.first), true)
 	}
 }
 

@@ -206,25 +206,3 @@ func (s *Stream) released(seq uint64) {
 	}
 	s.remove(seq)
 }
-
-// sweep removes the messages from a sequence on that no consumer needs.
-func (s *Stream) sweep(from uint64) {
-	var unneeded []uint64
-	s.index.each(func(seq uint64, r *record) bool {
-		if seq < from {
-			return true
-		}
-		for _, c := range s.consumers {
-			if c.needs(seq, r.subject) {
-				return true
-			}
-		}
-		unneeded = append(unneeded, seq)
-		return true
-	})
-	s.purging = true
-	for _, seq := range unneeded {
-		s.remove(seq)
-	}
-	s.purging = false
-}

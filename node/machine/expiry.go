@@ -47,9 +47,21 @@ func (a *expiryPlace) current() bool {
 }
 
 // NextExpiry is the stamp from which on an entry, if only a tick, ages out
-// messages or message IDs; 0 when nothing ages. One entry ages out a bounded
+// messages or message IDs, or goes on with what others left to do (settle.go); 0
+// when there is nothing. One entry ages out a bounded
 // number: while it stays in the past, more ticks are due.
 func (m *Machine) NextExpiry() int64 {
+	for len(m.behind) > 0 && (m.behind[0].deleted || !m.behind[0].behind()) {
+		m.behind = m.behind[1:]
+	}
+	if len(m.behind) > 0 {
+		return 1 // since long
+	}
+	return m.nextDue()
+}
+
+// nextDue is NextExpiry for what time alone ends.
+func (m *Machine) nextDue() int64 {
 	for len(m.expiry) > 0 && !m.expiry[0].current() {
 		m.expiry.pop()
 	}
@@ -64,7 +76,7 @@ func (m *Machine) NextExpiry() int64 {
 // restored has no early ones.
 func (m *Machine) expire() {
 	budget := expirySteps
-	for due := m.NextExpiry(); due != 0 && due <= m.now && budget > 0; due = m.NextExpiry() {
+	for due := m.nextDue(); due != 0 && due <= m.now && budget > 0; due = m.nextDue() {
 		p := m.expiry[0]
 		m.expiry.pop()
 		s := p.stream

@@ -19,6 +19,8 @@ type Options struct {
 	// BlockMessages is the size of an index block, 1 to 1,024; 0 means 1,024.
 	// Smaller ones cost memory; tests use them.
 	BlockMessages int
+
+	settleWork int // in place of settleWork, for tests
 }
 
 // Machine is the state that the log describes.
@@ -32,13 +34,16 @@ type Machine struct {
 	entries   entryTable
 	graves    []*block // gone, but not from entries; see graves.go
 	expiry    expiryQueue
+	behind    []*Stream // with messages that have yet to go, by incarnation; see settle.go
 	changes   changes
 	blockSize int
+	settleMax int // settleWork, unless a test says otherwise
 
 	pending pendingOrigin // what an origin command says of the next one
 
 	// Of the entry being applied.
 	now   int64 // its stamp
+	work  int   // what is left of settleMax; may end a little below 0
 	index uint64
 	slot  int
 	out   *Results
@@ -67,6 +72,7 @@ func New(opt Options) *Machine {
 		byID:      make(map[Incarnation]*Stream),
 		consumers: make(map[Incarnation]*Consumer),
 		blockSize: size,
+		settleMax: cmp.Or(opt.settleWork, settleWork),
 	}
 }
 
@@ -99,6 +105,8 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 	m.prefaced, m.batch, m.run.left = false, nil, 0
 	out.reset(index, m.now)
 	m.pending.set = false
+	m.work = m.settleMax
+	m.settle()
 	m.expire()
 
 	r := protocol.Reader{Rest: data[batchHeaderSize:]}

@@ -92,7 +92,7 @@ func (s *Stream) clear(next uint64) {
 // after a message of that subject was stored.
 func (s *Stream) enforceLimits(subject []byte) {
 	if limit := s.config.MaxMsgsPer; limit > 0 {
-		for {
+		for n := 0; s.mayEvict(n); n++ { // the others, if any, are for the review
 			id, ok := s.subjects.lookup(subject)
 			if !ok || int64(s.subjects.list[id].count) <= limit {
 				break
@@ -100,48 +100,24 @@ func (s *Stream) enforceLimits(subject []byte) {
 			s.remove(s.firstSeq(id))
 		}
 	}
-	s.enforceTotals()
-}
-
-func (s *Stream) enforceTotals() {
-	if s.config.Discard != server.DiscardOld {
-		return
-	}
-	for limit := s.config.MaxMsgs; limit > 0 && s.msgs > uint64(limit); {
-		s.remove(s.first)
-	}
-	for limit := s.config.MaxBytes; limit > 0 && s.bytes > uint64(limit); {
+	for n := 0; s.overTotals(); n++ {
+		if !s.mayEvict(n) {
+			s.listBehind()
+			break
+		}
 		s.remove(s.first)
 	}
 }
 
-// enforceSubjects removes the oldest messages of every subject that has more
-// than the limit.
-func (s *Stream) enforceSubjects() {
-	limit := s.config.MaxMsgsPer
-	if limit <= 0 {
-		return
-	}
-	var excess []uint64
-	over := make(map[uint32]int64)
-	for id := range s.subjects.list {
-		if count := int64(s.subjects.list[id].count); count > limit {
-			over[uint32(id)] = count - limit
-		}
-	}
-	if len(over) == 0 {
-		return
-	}
-	s.index.each(func(seq uint64, r *record) bool {
-		if over[r.subject] > 0 {
-			over[r.subject]--
-			excess = append(excess, seq)
-		}
+// mayEvict reports whether one more message may go to make room for the one that
+// was stored, after n others. Two may always go, so that a stream that is over its
+// limits does not grow.
+func (s *Stream) mayEvict(n int) bool {
+	if n < 2 {
 		return true
-	})
-	for _, seq := range excess {
-		s.remove(seq)
 	}
+	s.machine.work -= s.removeCost()
+	return s.machine.work > 0
 }
 
 // deleteMessage applies a delete command. It is answered as the NATS server

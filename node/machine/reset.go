@@ -21,7 +21,7 @@ func (c *Consumer) reset(seq uint64, result *Result) {
 	result.Seq = seq
 	c.restart(seq)
 	if s := c.stream; s.config.Retention == server.InterestPolicy {
-		s.sweep(s.first)
+		s.startReview(s.first, true)
 	}
 }
 

@@ -89,6 +89,7 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 	switch p.Key[0] {
 	case keyStreamState:
 		s.first, s.last, s.lastStamp, s.stored, s.dedup.next = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint(), r.Uvarint()
+		s.review = review{next: r.Uvarint(), end: r.Uvarint(), unneeded: r.Byte() == 1}
 		s.lastID = string(r.Bytes(r.Uvarint()))
 		s.restoreOrigins(&r)
 		s.restoreFast(&r)
@@ -245,6 +246,10 @@ func (s *Stream) finishRestore() error {
 	if s.first > s.last+1 {
 		return malformed
 	}
+	if s.review.next > s.review.end || s.review.end > s.last+1 {
+		return malformed
+	}
+	s.listBehind()
 	s.collectTTLs()
 	for kind := range expiryKinds {
 		s.schedule(kind)

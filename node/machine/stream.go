@@ -46,6 +46,7 @@ type Stream struct {
 	schedules map[uint32]schedule // by ID of the subject
 	scheduled timerHeap           // when they are due
 
+	review    review             // see settle.go
 	expiryDue [expiryKinds]int64 // place in the machine's expiry queue, 0 none
 	storedIn  uint64             // entry for which EventStored was sent
 	purging   bool               // messages are being removed in bulk: no EventTerminated
@@ -194,6 +195,12 @@ func (s *Stream) Consumer(name string) *Consumer { return s.byName[name] }
 // matching returns the IDs of the subjects that one of the filters covers.
 func (s *Stream) matching(filters []string) idSet {
 	set := make(idSet, (len(s.subjects.list)+63)/64)
+	if len(filters) == 1 && isLiteral(filters[0]) {
+		if id, ok := s.subjects.ids[filters[0]]; ok {
+			set.set(id, true)
+		}
+		return set
+	}
 	for id := range s.subjects.list {
 		if sub := &s.subjects.list[id]; sub.count > 0 && coversAny(filters, sub.name) {
 			set.set(uint32(id), true)

@@ -212,19 +212,25 @@ func (s *Stream) checkConsumerLimits(config *server.StreamConfig) error {
 
 // adopt lets a changed configuration take effect on the messages.
 func (s *Stream) adopt(old *server.StreamConfig) {
+	review, unneeded := false, false
 	if s.config.Retention != old.Retention && s.config.Retention == server.InterestPolicy {
 		if len(s.consumers) == 0 && s.msgs > 0 {
 			s.clear(0)
 		} else {
-			s.sweep(s.first)
+			review, unneeded = true, true
 		}
 	}
 	if s.chained() != (old.MaxMsgsPer > 1) {
-		s.relink()
+		s.unlink()
+		review = review || s.chained()
 	}
-	s.enforceTotals()
 	if limit := s.config.MaxMsgsPer; limit > 0 && (old.MaxMsgsPer <= 0 || limit < old.MaxMsgsPer) {
-		s.enforceSubjects()
+		review = true
+	}
+	if review {
+		s.startReview(s.first, unneeded)
+	} else {
+		s.settle()
 	}
 	if s.config.AllowMsgTTL && !old.AllowMsgTTL {
 		s.collectTTLs()
@@ -243,6 +249,7 @@ func (m *Machine) deleteStream(s *Stream) {
 	s.account.unregister(s)
 	delete(m.byID, s.incarnation)
 	s.deleted = true
+	s.listBehind()
 	s.forgetSaved()
 	if m.recentStream == s {
 		m.recentStream = nil
