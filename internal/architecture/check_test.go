@@ -3,6 +3,7 @@ package architecture
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +52,27 @@ func TestModule(t *testing.T) {
 	}
 	if files < 10 {
 		t.Errorf("found %d source files: this is not the root of the module", files)
+	}
+}
+
+// TestProductLinksNoTools: what only tests need is not in the binary.
+func TestProductLinksNoTools(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", ".")
+	list.Dir = filepath.Join("..", "..")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, module+"/wal") {
+		t.Fatalf("this is not the product: %d packages without wal", len(linked))
+	}
+	for _, name := range linked {
+		for _, tool := range []string{module + "/internal", "github.com/hanwen/go-fuse", "testing"} {
+			if below(name, tool) {
+				t.Errorf("the product links %s", name)
+			}
+		}
 	}
 }
 

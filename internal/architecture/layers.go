@@ -69,6 +69,7 @@ var layers = map[string]layer{
 	"systemd":               {},
 	"internal/architecture": {},
 	"internal/servers":      {},
+	"internal/testdisk":     {}, // tests only; the product does not link it
 	"internal/differential": {}, // tests only, which start whole nodes
 }
 
