@@ -228,8 +228,11 @@ func (d *database) journalSpan(size int64) (at span, err error) {
 		}
 		return nil
 	}
-	if err = d.view(find); err != nil || at != (span{}) {
+	if err = d.view(find); err != nil {
 		return at, err
+	}
+	if at != (span{}) {
+		return at, d.tagJournal(at)
 	}
 	if size = min(size, d.room()/journalShare/blockBytes*blockBytes); size < minJournalBytes {
 		return span{}, nil
@@ -247,13 +250,30 @@ func (d *database) journalSpan(size int64) (at span, err error) {
 	if err != nil {
 		return span{}, err
 	}
-	// The one time that it is written without a frame: every block is there now.
+	return at, d.tagJournal(at)
+}
+
+// tagJournal gives a journal its tag, unless it has one: the power may have failed
+// after the journal was made, and a tag that two journals have would let the mark of
+// the one speak of the other. It is the one time that the journal is written without
+// a frame: every block is there now.
+func (d *database) tagJournal(at span) error {
+	var tag [tagBytes]byte
+	if _, err := d.file.ReadAt(tag[:], at.from); err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	if tag != [tagBytes]byte{} {
+		return nil
+	}
 	first := alignedBlocks(blockBytes)
-	binary.LittleEndian.PutUint64(first, d.opt.random())
-	if _, err = d.file.WriteAt(first, at.from); err == nil {
+	for binary.LittleEndian.Uint64(first) == 0 {
+		binary.LittleEndian.PutUint64(first, d.opt.random())
+	}
+	_, err := d.file.WriteAt(first, at.from)
+	if err == nil {
 		err = d.file.Sync()
 	}
-	return at, err
+	return err
 }
 
 // update calls fn with a write transaction of its own, while none is held open, and

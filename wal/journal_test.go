@@ -213,6 +213,33 @@ func TestJournalThatWentBack(t *testing.T) {
 	}
 }
 
+// The power fails after the journal was made and before it had its tag. It gets one
+// then: no two journals may have the same, or the mark of one would speak of the
+// other.
+func TestJournalWithoutATag(t *testing.T) {
+	d := openDir(t, t.TempDir(), roomy)
+	s := openStoreIn(t, d)
+	at := s.journal.from
+	s.Close()
+	f, err := os.OpenFile(s.Path(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, tagBytes), at); err != nil {
+		t.Fatal(err)
+	}
+	s = openStoreIn(t, d)
+	if s.journal.tag == [tagBytes]byte{} {
+		t.Error("the journal has no tag")
+	}
+	commit(t, s, founded())
+	d.abandon()
+	if p, err := openAgain(t, d.path); err != nil || p.last != 1 {
+		t.Errorf("last %d, %v", p.last, err)
+	}
+}
+
 // The journal is folded into the database when it is full, again and again.
 func TestFullJournal(t *testing.T) {
 	d := openDir(t, t.TempDir(), small)
