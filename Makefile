@@ -15,13 +15,14 @@ RULES = ./mesh ./replication ./node/replica ./node/explore
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long torture soak tools bench demo clean
+.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long power torture soak tools bench demo clean
 
 build: ## one static binary, ./holdfast
 	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
 
 test: lint unit schedules process ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
+	@[ -w /dev/fuse ] || echo "NOT TESTED HERE, for want of root and /dev/fuse: power cuts, disks that fail"
 
 lint:
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files '*.go')); \
@@ -68,6 +69,9 @@ simulate: ## one simulated run with a readable trace: make simulate SEED=7
 
 simulate-long: ## hunts with fresh seeds: make simulate-long MINUTES=60
 	@$(GO) test -count=1 -timeout 0 ./node/simulation -run '^TestHunt$$' -hunt=$(MINUTES)m -v
+
+power: ## cuts the power of stores and nodes at random moments: make power MINUTES=30; needs root and /dev/fuse
+	$(GO) test -count=1 -timeout 0 -v -run '^TestPowerCuts$$' ./wal -power=$(MINUTES)m
 
 # Real processes under every fault there is, and what checkers say of it. MINUTES is
 # for each column: TARGETS=holdfast,always,default NODES=3 compares with JetStream.
