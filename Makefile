@@ -71,7 +71,7 @@ simulate-long: ## hunts with fresh seeds: make simulate-long MINUTES=60
 	@$(GO) test -count=1 -timeout 0 ./node/simulation -run '^TestHunt$$' -hunt=$(MINUTES)m -v
 
 power: ## cuts the power of stores and nodes at random moments: make power MINUTES=30; needs root and /dev/fuse
-	$(GO) test -count=1 -timeout 0 -v -run '^TestPowerCuts$$' ./wal -power=$(MINUTES)m
+	$(GO) test -count=1 -timeout 0 -v -run '^TestPowerCuts$$' ./wal ./integration -power=$(MINUTES)m
 
 # Real processes under every fault there is, and what checkers say of it. MINUTES is
 # for each column: TARGETS=holdfast,always,default NODES=3 compares with JetStream.

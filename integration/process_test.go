@@ -21,6 +21,8 @@ type node struct {
 	args   []string
 	// wrapper is a command that runs the binary as its arguments, or nothing.
 	wrapper []string
+	// elsewhere is where the store is, if it is not below the folder.
+	elsewhere string
 
 	process *process // nil before the first start
 }

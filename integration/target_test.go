@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -191,4 +192,4 @@ func get(url string) (code int, body []byte, err error) {
 func (n *node) path(name string) string { return filepath.Join(n.folder, name) }
 
 // store is the folder that the node keeps everything in that must survive.
-func (n *node) store() string { return n.path("store") }
+func (n *node) store() string { return cmp.Or(n.elsewhere, n.path("store")) }
