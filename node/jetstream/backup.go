@@ -26,9 +26,12 @@ const (
 	defaultChunk, minChunk, maxChunk    = 128 << 10, 1 << 10, 1 << 20
 	defaultWindow, minWindow, maxWindow = 8 << 20, 1 << 10, 32 << 20
 	// backupPatience is how long a backup waits for the next acknowledgement, and
-	// interestPatience for somebody to listen at first.
+	// interestPatience for somebody to listen at first. Before backupRespite it does
+	// not begin: clients subscribe when they have the answer (jsm.go), often to an
+	// inbox that another subscription of theirs covers already.
 	backupPatience   = int64(5 * time.Second)
 	interestPatience = int64(2 * time.Second)
+	backupRespite    = int64(500 * time.Millisecond)
 	// backupSlice is how much of a backup is made before others get their turn.
 	backupSlice = 512 << 10
 	// maxBackups bounds the backups and restores under way: each takes a few
@@ -211,6 +214,9 @@ var (
 
 // continueBackup reports whether the backup has ended, and why.
 func (d *Door) continueBackup(b *backup, now int64) (done bool, err error) {
+	if b.index == 1 && now-b.moved < backupRespite {
+		return false, nil
+	}
 	listens := d.bus.Interest(string(b.deliver))
 	switch {
 	case listens:

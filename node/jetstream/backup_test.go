@@ -22,6 +22,10 @@ func (f *fixture) backUp(name, options string) ([]byte, *server.JSApiStreamSnaps
 	if response.Error != nil {
 		f.Fatal(response.Error)
 	}
+	if got := f.take(deliver); len(got) > 0 {
+		f.Fatal("a backup begins before a client that subscribes behind the answer can hear it")
+	}
+	f.wait(time.Duration(backupRespite))
 	var whole []byte
 	for range 10_000 {
 		for _, chunk := range f.take(deliver) {
@@ -146,6 +150,7 @@ func TestABackupStopsWhenNobodyTakesIt(t *testing.T) {
 	deliver := f.inbox()
 	request := fmt.Sprintf(`{"deliver_subject":%q,"chunk_size":1024,"window_size":1024}`, deliver)
 	api[server.JSApiStreamSnapshotResponse](f, "STREAM.SNAPSHOT.O", request)
+	f.wait(time.Duration(backupRespite))
 	if got := f.take(deliver); len(got) != 1 || !strings.HasPrefix(got[0].reply, "$JS.SNAPSHOT.ACK.O.") || !strings.HasSuffix(got[0].reply, ".1024.1") {
 		t.Fatalf("sent %d chunks", len(got))
 	}
@@ -223,6 +228,24 @@ func TestBadRestoresLeaveNothing(t *testing.T) {
 	}
 	if outcome := f.restore(response.Config, response.State, whole, 700); outcome.Error != nil {
 		t.Error(outcome.Error)
+	}
+}
+
+// TestARestoreWaitsForItsStream: the loop may come by many times before the stream
+// that a restore asked for is there.
+func TestARestoreWaitsForItsStream(t *testing.T) {
+	f := withOrigin(t)
+	whole, response := f.backUp("O", "")
+	f.deleteStream("O")
+	begun := api[server.JSApiStreamRestoreResponse](f, "STREAM.RESTORE.O", server.JSApiStreamRestoreRequest{Config: *response.Config, State: *response.State})
+	f.send(begun.DeliverSubject, f.inbox(), "", string(whole))
+	for range 3 { // nothing is applied
+		f.door.Flush()
+	}
+	f.run()
+	f.ask(begun.DeliverSubject, "", "")
+	if s := f.machine.Stream("O"); s == nil || s.State().Msgs != response.State.Msgs {
+		t.Fatalf("restored %+v", s)
 	}
 }
 

@@ -236,7 +236,7 @@ func (d *Door) answerChunks(rs *restore) {
 // has to come, or to be applied, first.
 func (d *Door) restoreEntries(rs *restore) bool {
 	var e entry
-	for {
+	for rs.state == nil || rs.stream != nil { // else the stream is on its way through the log
 		got, err := rs.entries.next(&e, d.options.MaxPayload)
 		if err != nil {
 			rs.fail(err)
@@ -251,12 +251,12 @@ func (d *Door) restoreEntries(rs *restore) bool {
 			}
 			return false
 		}
-		if rs.state != nil && rs.stream == nil {
-			return false
-		}
 		if rs.bytes >= maxRestoreFlying {
 			return false
 		}
+	}
+	if rs.state != nil && rs.stream == nil {
+		return false
 	}
 	content, err := rs.frames.next()
 	if err != nil {

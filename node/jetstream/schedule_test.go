@@ -141,7 +141,7 @@ func TestRestoredSchedulesAreDue(t *testing.T) {
 		t.Fatal(outcome.Error)
 	}
 	f.wantStored("S", "1:s.tick=x 3:s.out=y")
-	f.wait(10100 * time.Millisecond)
+	f.wait(10600 * time.Millisecond)
 	f.wantStored("S", "1:s.tick=x 3:s.out=y 4:s.out=x")
 }
 
