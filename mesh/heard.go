@@ -109,16 +109,26 @@ func (h *Heard) Reaches(t Trace) bool {
 	return !t.Exceeds(&r.before)
 }
 
+// refutes reports whether an earlier process on the same store had more than s has.
+func (h *Heard) refutes(s *Status) bool {
+	r := h.of(s.Store)
+	own := s.Trace()
+	if s.Boot > r.latest.Boot {
+		r.before.add(r.latest)
+	}
+	return s.Boot >= r.latest.Boot && r.before.Exceeds(&own)
+}
+
 // recall takes in a status of a member, and stops to heed it when an earlier
 // process on the same store had more.
 func (c *Core) recall(p *peer, s *Status) {
 	c.heard.hear(s)
 	r := c.heard.of(s.Store)
 	p.doubted = s.Boot == r.latest.Boot && s.Counter < r.latest.Counter
-	own := s.Trace()
-	if c.off.remember || p.refuted || s.Boot != r.latest.Boot || !r.before.Exceeds(&own) {
+	if p.refuted || c.Credible(s) {
 		return
 	}
+	own := s.Trace()
 	p.forget()
 	p.connected, p.refuted, p.lostAt = false, true, c.now
 	c.event(Warning, "member not heeded: its store is an older state of what it was, and has to be set aside there", "member", p.name, "store", s.Store,
@@ -153,6 +163,10 @@ func (c *Core) reminded(p *peer, t *Trace) {
 		"term", c.began.Term, "index", c.began.Index, "promise", c.began.Promise,
 		"heard_boot", t.Boot, "heard_term", t.Term, "heard_index", t.Index, "heard_promise", t.Promise)
 }
+
+// Credible reports whether nothing is known that speaks against a status: that an
+// earlier process on the same store had more.
+func (c *Core) Credible(s *Status) bool { return c.off.remember || !c.heard.refutes(s) }
 
 // Heeds reports whether messages of the member's present store count for
 // anything: not when it is known to be an older state of itself.

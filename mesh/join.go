@@ -103,7 +103,10 @@ func preferred(a, b *offer) bool {
 // says of its log; the copy itself is judged again.
 func (c *Core) judgeOffer(o *offer) verdict {
 	if o.catchUp {
-		if o.leader.Lineage == c.local.Lineage && !c.local.Frozen() && o.pinned.Store == c.local.Store {
+		// An offer to the process before may still have been on its way when that had
+		// caught up: what lagged then need not lag now.
+		current := o.pinned.Store == c.local.Store && o.pinned.Boot == c.local.Boot
+		if o.leader.Lineage == c.local.Lineage && !c.local.Frozen() && current {
 			return verdict{purpose: PurposeCatchUp}
 		}
 		return verdict{}

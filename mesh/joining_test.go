@@ -135,6 +135,10 @@ func TestWhichOffersAreTaken(t *testing.T) {
 			m.Status.Epoch = 3
 		}, PurposeRestage, false},
 		{"to catch up", func(l *Local, m *Message) { m.CatchUp = true }, PurposeCatchUp, false},
+		{"to catch up, to the process before, which has caught up", func(l *Local, m *Message) {
+			m.CatchUp = true
+			l.Boot++
+		}, 0, false},
 		{"to catch up, to a frozen store", func(l *Local, m *Message) {
 			m.CatchUp = true
 			l.Promise = protocol.Attempt{Epoch: 2, ID: 8}
@@ -259,6 +263,29 @@ func TestStageIsAskedForAgain(t *testing.T) {
 		}
 		if again != 1 {
 			t.Errorf("asked again %d times", again)
+		}
+	}
+}
+
+// A store that was about to lag behind can have caught up by other means while it
+// copied: the copy is given up, and no other is taken because of the same offer.
+func TestCopyGivenUpIsNotTakenAgainUnasked(t *testing.T) {
+	c, _, e := offered(t, func(_ *Local, m *Message) { m.CatchUp = true })
+	if e.Stage == nil {
+		t.Fatalf("effects %+v", e)
+	}
+	local := c.local
+	local.LastIndex++
+	local.Counter++
+	c.SetLocal(local)
+	c.Staged(Copy{From: "n1", Lineage: lineage1, Epoch: 1, Foundings: []protocol.Founding{{Attempt: protocol.Attempt(lineage1), Index: 1}}, LastIndex: 2, LastTerm: 1})
+	if c.Take(&e); !e.DropStage || e.Activate != nil {
+		t.Fatalf("effects %+v", e)
+	}
+	for range 8 * maxCopyBackOff {
+		c.Tick()
+		if c.Take(&e); e.Stage != nil {
+			t.Fatal("copied again, although it does not lag")
 		}
 	}
 }

@@ -42,6 +42,7 @@ type clock struct {
 	settled bool
 
 	clocks map[string]reading // of other members, by name
+	ticked int64              // elapsed at the last tick
 
 	// heard is by how much the log's clock was ahead of elapsed in the newest
 	// reports of leader. A report that took long to come shows less than one that
@@ -49,6 +50,10 @@ type clock struct {
 	leader string
 	heard  []int64
 }
+
+// late: this process did not run for so long, and what comes now may have waited
+// for it.
+const late = int64(10 * TickInterval)
 
 // maxHeard is how many reports of a leader are compared.
 const maxHeard = 4
@@ -121,6 +126,7 @@ func (c *clock) rebase(now int64) { c.time, c.at = now, c.elapsed() }
 // tick draws the clock near to the members' clocks. It returns by how much it
 // stepped forward, which is zero nearly always, and unless this member leads.
 func (c *clock) tick(leads bool) (step time.Duration) {
+	c.ticked = c.elapsed()
 	if !c.known {
 		return 0
 	}
@@ -143,6 +149,9 @@ func (c *clock) tick(leads bool) (step time.Duration) {
 // log is taken over when it leads, or when there is none here.
 func (c *clock) adopt(from string, r clockReport, leads bool) {
 	now := c.elapsed()
+	if c.known && c.ticked > 0 && now-c.ticked > late {
+		return // the next one tells more
+	}
 	c.clocks[from] = reading{offset: r.Wall - now, at: now}
 	if !r.Known || c.known && !leads {
 		return

@@ -174,6 +174,29 @@ func TestClockOfALateReport(t *testing.T) {
 	near(t, "after the late report", m.clocks[1].now(), m.clocks[0].now(), 0)
 }
 
+// What waited for a process that was held up is old, however few reports came
+// before; the clock goes on without it.
+func TestClockOfAPausedFollowerGoesOn(t *testing.T) {
+	m := newMachines(0, 0, 0)
+	m.report(-1)
+	m.clocks[0].begin(0)
+	m.pass(3*time.Second, 0)
+	m.real += int64(time.Second) / 10
+	waited := m.clocks[0].report()
+	m.real += 5 * int64(time.Second)
+	c := m.clocks[1]
+	c.leader, c.heard = "", nil // it had not heard that this one leads
+	c.adopt("0", waited, true)
+	near(t, "after the pause", c.now(), m.clocks[0].now(), 1000)
+	before := c.clocks["0"]
+	c.tick(false)
+	c.adopt("0", m.clocks[0].report(), true)
+	near(t, "after the next report", c.now(), m.clocks[0].now(), 1000)
+	if c.clocks["0"] == before {
+		t.Error("the next report does not count")
+	}
+}
+
 // A process that was held up finds the clock as far on as the others.
 func TestClockOfAPausedLeaderGoesOn(t *testing.T) {
 	m := newMachines(3*hour, 0, 0)

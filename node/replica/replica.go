@@ -180,15 +180,14 @@ func (r *Replica) StageProgress(copied, total uint64) { r.mesh.StageProgress(cop
 
 // Linked says that a member is connected and what its hello said of its store.
 func (r *Replica) Linked(name string, status mesh.Status) {
+	if r.mesh.Credible(&status) {
+		r.peers[name] = peer{store: status.Store, follows: r.raft != nil && status.Lineage == r.options.State.Identity.Lineage && !status.Frozen(), last: status.LastIndex}
+		if r.raft != nil { // before the membership core could offer what this store needed before
+			r.raft.PeerUp(protocol.Voter{Name: name, Store: status.Store})
+		}
+	}
 	r.syncLocal()
 	r.mesh.Connected(name, status)
-	if !r.mesh.Heeds(name) {
-		return
-	}
-	r.peers[name] = peer{store: status.Store, follows: r.raft != nil && status.Lineage == r.options.State.Identity.Lineage && !status.Frozen(), last: status.LastIndex}
-	if r.raft != nil {
-		r.raft.PeerUp(protocol.Voter{Name: name, Store: status.Store})
-	}
 }
 
 // Unlinked says that the connection to a member is gone.

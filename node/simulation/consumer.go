@@ -98,7 +98,9 @@ func (c *consumer) work() {
 func (c *consumer) create() {
 	w := c.topic.world
 	if c.exists && c.config.AckPolicy == server.AckExplicit {
-		c.config.MaxAckPending = 8 << w.random.IntN(6)
+		// What is not acknowledged keeps its place for two seconds: with eight places a
+		// consumer does not get far in a minute.
+		c.config.MaxAckPending = 32 << w.random.IntN(4)
 	}
 	request := server.CreateConsumerRequest{Stream: c.topic.name, Config: c.config}
 	call(c.client, "CONSUMER.DURABLE.CREATE."+c.key(), &request, func(response *server.JSApiConsumerCreateResponse, ok bool) {
