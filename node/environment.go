@@ -51,8 +51,8 @@ func (e *environment) Announce(status mesh.Status) {
 }
 
 // Send queues a frame.
-func (e *environment) Send(to string, kind byte, body []byte) bool {
-	return e.era.transport.Send(to, kind, body)
+func (e *environment) Send(to string, kind byte, body []byte, rest ...[]byte) bool {
+	return e.era.transport.Send(to, kind, body, rest...)
 }
 
 // Write queues a change of the store.

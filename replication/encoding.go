@@ -36,8 +36,60 @@ const (
 	entryLineage = 0x80
 )
 
+// sharedData is from how many bytes on MessageParts does not copy the data of an
+// entry.
+const sharedData = 8 << 10
+
+// bounds of what a message and an entry need beside names and data, with some
+// room to spare: two voters and ten numbers; kind, term, lineage and length.
+const (
+	fixedBytes       = 2*(2+8) + 3 + 2*16 + 10*binary.MaxVarintLen64
+	entryHeaderBytes = 1 + 16 + 2*binary.MaxVarintLen64
+)
+
+// MessageParts returns the wire format of a message in parts that belong one
+// behind the other. Large data of entries is not copied: first and rest share
+// memory with the message.
+func MessageParts(m *Message) (first []byte, rest [][]byte) {
+	size := fixedBytes + len(m.From.Name) + len(m.To.Name)
+	for i := range m.Entries {
+		size += entryHeaderBytes
+		if n := len(m.Entries[i].Data); n < sharedData {
+			size += n
+		}
+	}
+	buffer := appendMessageHeader(make([]byte, 0, size), m)
+	start := 0
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		buffer = appendEntryHeader(buffer, e, m.Lineage)
+		if len(e.Data) < sharedData {
+			buffer = append(buffer, e.Data...)
+			continue
+		}
+		rest = append(rest, buffer[start:], e.Data)
+		start = len(buffer)
+	}
+	if len(rest) == 0 {
+		return buffer, nil
+	}
+	if start < len(buffer) {
+		rest = append(rest, buffer[start:])
+	}
+	return rest[0], rest[1:]
+}
+
 // AppendMessage appends the message in its wire format to dst.
 func AppendMessage(dst []byte, m *Message) []byte {
+	dst = appendMessageHeader(dst, m)
+	for i := range m.Entries {
+		dst = append(appendEntryHeader(dst, &m.Entries[i], m.Lineage), m.Entries[i].Data...)
+	}
+	return dst
+}
+
+// appendMessageHeader appends what comes before the first entry.
+func appendMessageHeader(dst []byte, m *Message) []byte {
 	dst = append(dst, messageVersion, byte(m.Type), m.flags())
 	dst = protocol.AppendVoter(dst, m.From)
 	dst = protocol.AppendVoter(dst, m.To)
@@ -48,11 +100,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	if m.flags()&flagAtLineage != 0 {
 		dst = appendLineage(dst, m.At.Lineage)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(m.Entries)))
-	for i := range m.Entries {
-		dst = appendEntry(dst, &m.Entries[i], m.Lineage)
-	}
-	return dst
+	return binary.AppendUvarint(dst, uint64(len(m.Entries)))
 }
 
 func (m *Message) flags() byte {
@@ -78,7 +126,8 @@ func appendLineage(dst []byte, l protocol.Lineage) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(l.ID))
 }
 
-func appendEntry(dst []byte, e *protocol.Entry, usual protocol.Lineage) []byte {
+// appendEntryHeader appends what comes before the data of an entry.
+func appendEntryHeader(dst []byte, e *protocol.Entry, usual protocol.Lineage) []byte {
 	if e.Lineage == usual {
 		dst = append(dst, byte(e.Kind))
 		dst = binary.AppendUvarint(dst, e.Term)
@@ -87,8 +136,7 @@ func appendEntry(dst []byte, e *protocol.Entry, usual protocol.Lineage) []byte {
 		dst = binary.AppendUvarint(dst, e.Term)
 		dst = appendLineage(dst, e.Lineage)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(e.Data)))
-	return append(dst, e.Data...)
+	return binary.AppendUvarint(dst, uint64(len(e.Data)))
 }
 
 // DecodeMessage reads a message from its wire format. The data of its entries

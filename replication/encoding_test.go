@@ -1,10 +1,12 @@
 package replication
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 
 	"holdfast/protocol"
@@ -14,6 +16,7 @@ func sampleMessages() []Message {
 	other := protocol.Lineage{Epoch: 3, ID: 4}
 	entries := logOf(1, 1, 2, 3)
 	entries[2].Lineage = other
+	entries[2].Data = make([]byte, 3*sharedData)
 	entries[3].Data = []byte("data")
 	return []Message{
 		{Type: PreVote, From: voter("a"), To: voter("b"), Lineage: testLineage, Term: 4, At: at(3, 9)},
@@ -26,9 +29,14 @@ func sampleMessages() []Message {
 
 func TestMessageRoundTrip(t *testing.T) {
 	for _, m := range sampleMessages() {
-		got, err := DecodeMessage(AppendMessage(nil, &m))
+		wire := AppendMessage(nil, &m)
+		got, err := DecodeMessage(wire)
 		if err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("%v\nbecomes %v\n%v", &m, &got, err)
+		}
+		first, rest := MessageParts(&m)
+		if parts := append(first, slices.Concat(rest...)...); !bytes.Equal(parts, wire) {
+			t.Errorf("%v\nin parts is not what it is as a whole", &m)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (t *Transport) secureIncoming(raw net.Conn) (net.Conn, *tls.ConnectionState
 	if t.acceptingTLS == nil {
 		return raw, nil, nil
 	}
-	conn := tls.Server(raw, t.acceptingTLS)
+	conn := tls.Server(&recordBuffer{Conn: raw}, t.acceptingTLS)
 	if err := conn.HandshakeContext(t.ctx); err != nil {
 		return nil, nil, handshakeError(err)
 	}

@@ -68,7 +68,7 @@ func TestDiallerHearsOfAnotherVersion(t *testing.T) {
 	}
 	defer conn.Close()
 	listener.Close()
-	if _, err := io.WriteString(conn, preamble+"\x00\x02 and more"); err != nil {
+	if _, err := io.WriteString(conn, preamble+"\x00\x63 and more"); err != nil {
 		t.Fatal(err)
 	}
 	n1.awaitRefusal("n1", ReasonVersion)

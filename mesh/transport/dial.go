@@ -117,7 +117,7 @@ func (p *peer) reach() (net.Conn, error) {
 func (p *peer) introduce(raw net.Conn) (*link, error) {
 	conn := raw
 	if config := p.t.diallingTLS(p.name); config != nil {
-		secure := tls.Client(raw, config)
+		secure := tls.Client(&recordBuffer{Conn: raw}, config)
 		if err := secure.HandshakeContext(p.t.ctx); err != nil {
 			return nil, handshakeError(err)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"net"
 )
 
 // A frame on the wire, little-endian:
@@ -16,6 +15,9 @@ import (
 //	kind                1 byte
 //	CRC32C              4 bytes, over the five bytes before it and the body
 //	body
+//
+// TLS authenticates what it carries: behind the opening of such a connection, the
+// checksum does not cover the body.
 const headerBytes = 9
 
 // Kinds above MaxKind belong to the transport.
@@ -37,8 +39,8 @@ const (
 	// grows only with what has really arrived.
 	trustedBody = 1 << 20
 
-	// Bodies below gatheredBody are copied together; larger ones are handed to
-	// the kernel where they are (plain connections only).
+	// Parts of bodies below gatheredBody are copied together; larger ones are
+	// handed to the kernel, or to TLS, where they are.
 	gatheredBody = 8 << 10
 	gatherBytes  = 256 << 10
 )
@@ -51,22 +53,43 @@ var (
 type frame struct {
 	kind byte
 	body []byte
+	rest [][]byte // of the body, to be sent behind it
 }
 
-func (f frame) size() int { return headerBytes + len(f.body) }
+// bodyBytes is the length of the whole body.
+func (f frame) bodyBytes() int {
+	n := len(f.body)
+	for _, part := range f.rest {
+		n += len(part)
+	}
+	return n
+}
 
-// appendHeader appends the header of a frame to dst.
-func appendHeader(dst []byte, f frame) []byte {
+func (f frame) size() int { return headerBytes + f.bodyBytes() }
+
+// appendHeader appends the header of a frame to dst; covered: the checksum is
+// over the body as well.
+func appendHeader(dst []byte, f frame, covered bool) []byte {
 	start := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(f.body)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(f.bodyBytes()))
 	dst = append(dst, f.kind)
 	sum := crc32.Update(0, castagnoli, dst[start:])
-	return binary.LittleEndian.AppendUint32(dst, crc32.Update(sum, castagnoli, f.body))
+	if covered {
+		sum = crc32.Update(sum, castagnoli, f.body)
+		for _, part := range f.rest {
+			sum = crc32.Update(sum, castagnoli, part)
+		}
+	}
+	return binary.LittleEndian.AppendUint32(dst, sum)
 }
 
-// appendFrame appends a whole frame to dst.
+// appendFrame appends a whole frame to dst, with a checksum over all of it.
 func appendFrame(dst []byte, f frame) []byte {
-	return append(appendHeader(dst, f), f.body...)
+	dst = append(appendHeader(dst, f, true), f.body...)
+	for _, part := range f.rest {
+		dst = append(dst, part...)
+	}
+	return dst
 }
 
 // frameReader takes frames off a stream.
@@ -74,6 +97,8 @@ type frameReader struct {
 	stream *bufio.Reader
 	limit  int    // bytes of a body
 	slab   []byte // rest of the block that small bodies are cut from
+	// authentic: the stream is what the other end wrote. Checksums are over headers only.
+	authentic bool
 }
 
 // next returns the next frame; its body belongs to the caller. At the end of
@@ -101,7 +126,10 @@ func (r *frameReader) next() (frame, error) {
 		}
 		return frame{}, err
 	}
-	if crc32.Update(sum, castagnoli, body) != want {
+	if !r.authentic {
+		sum = crc32.Update(sum, castagnoli, body)
+	}
+	if sum != want {
 		return frame{}, errChecksum
 	}
 	return frame{kind: kind, body: body}, nil
@@ -141,80 +169,4 @@ func (r *frameReader) largeBody(size int) ([]byte, error) {
 		copy(grown, body)
 		body = grown
 	}
-}
-
-// frameWriter writes batches of frames with few system calls.
-type frameWriter struct {
-	conn net.Conn
-	// vectored: conn is a plain TCP connection, to which memory of several
-	// places can be handed in one system call.
-	vectored bool
-	// Invariant: what is to be written is vectors followed by gather[open:].
-	gather  []byte // never grows beyond its capacity: vectors point into it
-	open    int
-	vectors net.Buffers
-}
-
-func newFrameWriter(conn net.Conn) *frameWriter {
-	_, vectored := conn.(*net.TCPConn)
-	return &frameWriter{conn: conn, vectored: vectored, gather: make([]byte, 0, gatherBytes)}
-}
-
-// write writes the frames in their order; when it returns, none of their
-// memory is referred to.
-func (w *frameWriter) write(batch []frame) error {
-	for _, f := range batch {
-		if err := w.add(f); err != nil {
-			return err
-		}
-	}
-	return w.flush()
-}
-
-func (w *frameWriter) add(f frame) error {
-	direct := w.vectored && len(f.body) >= gatheredBody
-	need := headerBytes
-	if !direct && len(f.body) < gatheredBody {
-		need += len(f.body)
-	}
-	if len(w.gather)+need > cap(w.gather) {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
-	w.gather = appendHeader(w.gather, f)
-	if direct {
-		w.vectors = append(w.vectors, w.gather[w.open:], f.body)
-		w.open = len(w.gather)
-		return nil
-	}
-	for rest := f.body; len(rest) > 0; {
-		n := min(len(rest), cap(w.gather)-len(w.gather))
-		w.gather = append(w.gather, rest[:n]...)
-		if rest = rest[n:]; len(rest) > 0 {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (w *frameWriter) flush() error {
-	var err error
-	if len(w.vectors) == 0 {
-		if len(w.gather) > 0 {
-			_, err = w.conn.Write(w.gather)
-		}
-	} else {
-		if w.open < len(w.gather) {
-			w.vectors = append(w.vectors, w.gather[w.open:])
-		}
-		pending := w.vectors
-		_, err = pending.WriteTo(w.conn)
-		clear(w.vectors)
-		w.vectors = w.vectors[:0]
-	}
-	w.gather, w.open = w.gather[:0], 0
-	return err
 }

@@ -3,10 +3,12 @@ package transport
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 )
 
@@ -23,17 +25,25 @@ func randomFrames(random *rand.Rand, count int) []frame {
 			body[j] = byte(random.Uint32())
 		}
 		frames[i] = frame{kind: byte(random.IntN(256)), body: body}
+		for len(body) > 0 && random.IntN(3) > 0 { // in parts
+			cut := random.IntN(len(body) + 1)
+			frames[i].rest = slices.Insert(frames[i].rest, 0, body[cut:])
+			body = body[:cut]
+			frames[i].body = body
+		}
 	}
 	return frames
 }
 
 func TestFramesArriveAsWritten(t *testing.T) {
-	for _, vectored := range []bool{false, true} {
+	for _, encrypted := range []bool{false, true} {
 		random := rand.New(rand.NewPCG(1, 2))
 		sent := randomFrames(random, 60)
 		here, there := connections(t)
+		if encrypted {
+			here, there = encrypt(t, here, there)
+		}
 		w := newFrameWriter(here)
-		w.vectored = vectored
 		written := make(chan error, 1)
 		go func() {
 			for rest := sent; len(rest) > 0; {
@@ -46,14 +56,14 @@ func TestFramesArriveAsWritten(t *testing.T) {
 			}
 			written <- here.Close()
 		}()
-		r := frameReader{stream: bufio.NewReader(there), limit: DefaultMaxFrame}
+		r := frameReader{stream: bufio.NewReader(there), limit: DefaultMaxFrame, authentic: encrypted}
 		for i, want := range sent {
 			got, err := r.next()
 			if err != nil {
-				t.Fatalf("vectored %v, frame %d: %v", vectored, i, err)
+				t.Fatalf("encrypted %v, frame %d: %v", encrypted, i, err)
 			}
-			if got.kind != want.kind || !bytes.Equal(got.body, want.body) {
-				t.Fatalf("vectored %v, frame %d differs", vectored, i)
+			if got.kind != want.kind || !bytes.Equal(got.body, slices.Concat(append([][]byte{want.body}, want.rest...)...)) {
+				t.Fatalf("encrypted %v, frame %d differs", encrypted, i)
 			}
 		}
 		if _, err := r.next(); err != io.EOF {
@@ -121,4 +131,51 @@ func connections(t testing.TB) (here, there net.Conn) {
 	}
 	t.Cleanup(func() { here.Close(); there.Close() })
 	return here, there
+}
+
+// encrypt makes both ends of a connection those of a TLS connection.
+func encrypt(t testing.TB, here, there net.Conn) (client, server net.Conn) {
+	t.Helper()
+	config, err := TLSFromSecret(secret, "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := tls.Client(&recordBuffer{Conn: here}, config), tls.Server(&recordBuffer{Conn: there}, config)
+	accepted := make(chan error, 1)
+	go func() { accepted <- b.Handshake() }()
+	if err := a.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-accepted; err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+// TestRecordsAreJoined: a large frame on an encrypted connection takes a few
+// writes, not one for each record of 16 KiB.
+func TestRecordsAreJoined(t *testing.T) {
+	here, there := connections(t)
+	counted := &countedConn{Conn: here}
+	client, server := encrypt(t, counted, there)
+	go func() { _, _ = io.Copy(io.Discard, server) }()
+	w := newFrameWriter(client)
+	before := counted.writes
+	if err := w.write([]frame{{kind: 1, body: make([]byte, gatherBytes)}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := counted.writes - before; n > 3 {
+		t.Errorf("a frame of %d KiB took %d writes, want at most 3", gatherBytes>>10, n)
+	}
+}
+
+// countedConn counts writes.
+type countedConn struct {
+	net.Conn
+	writes int
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.writes++
+	return c.Conn.Write(p)
 }

@@ -36,7 +36,7 @@ var (
 // reads it, one writes it; anybody may queue frames and break it.
 type link struct {
 	raw     net.Conn // what to close; never blocks, as closing a TLS connection can
-	conn    net.Conn // what to write to
+	conn    net.Conn // what to write to: raw, or TLS over it
 	frames  frameReader
 	hello   Hello // of the other end
 	attempt uint64
@@ -66,7 +66,7 @@ func newLink(conn net.Conn, raw net.Conn, stream *bufio.Reader, limit int, h hel
 	l := &link{
 		raw:     raw,
 		conn:    conn,
-		frames:  frameReader{stream: stream, limit: limit},
+		frames:  frameReader{stream: stream, limit: limit, authentic: conn != raw},
 		hello:   Hello{Incarnation: h.incarnation, Presence: h.presence},
 		attempt: h.attempt,
 		since:   time.Now(),

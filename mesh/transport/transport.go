@@ -93,14 +93,15 @@ func (t *Transport) Addr() net.Addr { return t.listener.Addr() }
 // drops the frame, when the link is down, when the member is unknown, when
 // the body is larger than MaxFrame or the kind above MaxKind, or when more than
 // MaxQueued bytes would wait (a frame always fits an empty queue). The body
-// must not be changed afterwards.
-func (t *Transport) Send(name string, kind byte, body []byte) bool {
+// may come in parts; none may be changed afterwards.
+func (t *Transport) Send(name string, kind byte, body []byte, rest ...[]byte) bool {
+	f := frame{kind: kind, body: body, rest: rest}
 	p := t.peers[name]
-	if p == nil || kind > MaxKind || len(body) > t.options.MaxFrame {
+	if p == nil || kind > MaxKind || f.bodyBytes() > t.options.MaxFrame {
 		return false
 	}
 	l := p.live.Load()
-	return l != nil && l.send(frame{kind: kind, body: body}, t.options.MaxQueued)
+	return l != nil && l.send(f, t.options.MaxQueued)
 }
 
 // Queued is the number of bytes that wait to be sent to name.

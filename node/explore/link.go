@@ -30,17 +30,17 @@ const (
 )
 
 func newPacket(f replica.Frame) *packet {
-	p := &packet{kind: packetMembership, body: f.Body}
+	p := &packet{kind: packetMembership, body: f.Bytes()}
 	if f.Channel == replica.Raft {
 		p.kind = packetRaft
-		m, err := replication.DecodeMessage(f.Body)
+		m, err := replication.DecodeMessage(p.body)
 		if err != nil {
 			panic(err) // a core encoded it a moment ago
 		}
 		p.raft = &m
 		return p
 	}
-	m, err := mesh.DecodeMessage(f.Body)
+	m, err := mesh.DecodeMessage(p.body)
 	if err != nil {
 		panic(err)
 	}

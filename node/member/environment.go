@@ -27,9 +27,9 @@ type Environment interface {
 	// Announce renews what the member says of itself to whoever connects.
 	Announce(status mesh.Status)
 	// Send queues a frame for a member, whose links keep the order of frames. It
-	// returns false when there is no link or it is full. The environment keeps
-	// body.
-	Send(to string, kind byte, body []byte) bool
+	// returns false when there is no link or it is full. rest belongs behind body;
+	// the environment keeps both.
+	Send(to string, kind byte, body []byte, rest ...[]byte) bool
 	// Write queues a durable change of the store. Changes are made in order;
 	// Written reports them, the last of several that were made together.
 	Write(id uint64, write *protocol.Write)

@@ -324,7 +324,7 @@ func (l *life) sendFrames(frames []replica.Frame) {
 		if f.Channel == replica.Raft {
 			kind = frameRaft
 		}
-		l.environment.Send(f.To, kind, f.Body)
+		l.environment.Send(f.To, kind, f.Body, f.Rest...)
 	}
 }
 

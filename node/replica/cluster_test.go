@@ -204,9 +204,9 @@ func (c *cluster) deliver() {
 	}
 	var err error
 	if l.frame.Channel == replica.Raft {
-		err = to.replica.StepRaft(l.from, l.frame.Body)
+		err = to.replica.StepRaft(l.from, l.frame.Bytes())
 	} else {
-		err = to.replica.StepMembership(l.from, l.frame.Body)
+		err = to.replica.StepMembership(l.from, l.frame.Bytes())
 	}
 	if err != nil {
 		c.t.Fatalf("%s got a bad frame of %s: %v", l.to, l.from, err)

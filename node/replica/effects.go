@@ -21,6 +21,15 @@ type Frame struct {
 	To      string
 	Channel Channel
 	Body    []byte
+	Rest    [][]byte // of the body, belongs behind it
+}
+
+// Bytes is the whole body.
+func (f Frame) Bytes() []byte {
+	if len(f.Rest) == 0 {
+		return f.Body
+	}
+	return append(slices.Clip(f.Body), slices.Concat(f.Rest...)...)
 }
 
 // Write is a numbered durable change. Numbers rise by one.
@@ -137,18 +146,9 @@ func (r *Replica) takeRaft() bool {
 	return acted
 }
 
-// Room for the encoding of a message and of an entry, besides the entry's data.
-const (
-	messageBytes = 256
-	entryBytes   = 64
-)
-
 func raftFrame(m *replication.Message) Frame {
-	size := messageBytes
-	for i := range m.Entries {
-		size += entryBytes + len(m.Entries[i].Data)
-	}
-	return Frame{To: m.To.Name, Channel: Raft, Body: replication.AppendMessage(make([]byte, 0, size), m)}
+	first, rest := replication.MessageParts(m)
+	return Frame{To: m.To.Name, Channel: Raft, Body: first, Rest: rest}
 }
 
 func membershipFrame(e *mesh.Envelope) Frame {

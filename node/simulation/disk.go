@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"slices"
+
 	"errors"
 	"fmt"
 
@@ -49,7 +51,10 @@ func (e *environment) Begin(store *wal.Store, status mesh.Status) error {
 
 func (e *environment) Announce(status mesh.Status) { e.process.era.status = status }
 
-func (e *environment) Send(to string, kind byte, body []byte) bool {
+func (e *environment) Send(to string, kind byte, body []byte, rest ...[]byte) bool {
+	for _, part := range rest {
+		body = append(slices.Clip(body), part...)
+	}
 	if e.process.cut {
 		return true // it is dead already
 	}
