@@ -84,7 +84,7 @@ func TestNothingOfAClusterIsLeft(t *testing.T) {
 		return []string{"-c", "trap '' TERM; exec sleep 600"}, nil
 	}}
 	var processes []*node
-	c, err := newCluster(stubborn, "/bin/sh", dir)
+	c, err := newCluster(stubborn, "/bin/sh", dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -29,12 +28,12 @@ type node struct {
 }
 
 // newCluster makes folders, ports and configurations; nothing runs yet.
-func newCluster(t *servers.Target, program, dir string) (*cluster, error) {
+func newCluster(t *servers.Target, program, dir, secret string) (*cluster, error) {
 	folder, err := os.MkdirTemp(dir, t.Name+"-")
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{Cluster: servers.Cluster{Name: "bench", Folder: folder, Secret: rand.Text() + rand.Text()}}
+	c := &cluster{Cluster: servers.Cluster{Name: "bench", Folder: folder, Secret: secret}}
 	nodes, err := c.OnLoopback(t, program, 3)
 	for _, n := range nodes {
 		c.nodes = append(c.nodes, &node{Node: n})

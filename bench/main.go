@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,6 +21,7 @@ type options struct {
 	load    time.Duration // how long each load takes
 	rounds  int
 	dir     string
+	secret  string // of Holdfast's cluster; "": none
 	targets []*servers.Target
 	loads   []string
 }
@@ -49,12 +51,16 @@ func parse(args []string) (*options, error) {
 		") and of loads ("+strings.Join(loadNames, ", ")+"); what is not named is left out")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each target takes its turn")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "a folder on the disk to measure, for stores and binaries")
+	encrypted := flags.Bool("encrypted", false, "the nodes of Holdfast talk by TLS, those of the others do not")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
 	o.load = time.Duration(*seconds * float64(time.Second))
 	if flags.NArg() > 0 || o.load <= 0 || o.rounds <= 0 {
 		return nil, errors.New("bad arguments; see -help")
+	}
+	if *encrypted {
+		o.secret = rand.Text() + rand.Text()
 	}
 	for _, name := range strings.FieldsFunc(*only, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if slices.Contains(loadNames, name) {

@@ -48,7 +48,7 @@ func (t *turn) add(f *figure, value float64) {
 }
 
 func (t *turn) run(ctx context.Context) (err error) {
-	cluster, err := newCluster(t.target, t.program, t.dir)
+	cluster, err := newCluster(t.target, t.program, t.dir, t.secret)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ const (
 type Cluster struct {
 	Name   string
 	Folder string // for what the members share
+	// Secret with which Holdfast's nodes talk by TLS; "": none. The nodes of the other
+	// targets never do.
 	Secret string
 	// WhenMajorityLost is Holdfast's setting of that name; "": its default.
 	WhenMajorityLost string

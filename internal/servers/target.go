@@ -80,15 +80,18 @@ func BuildAll(ctx context.Context, folder string, targets []*Target) (map[string
 
 // configureHoldfast writes what a user would write.
 func configureHoldfast(c *Cluster, m *Member) ([]string, error) {
-	secret := filepath.Join(c.Folder, "cluster.secret")
-	if err := os.WriteFile(secret, []byte(c.Secret+"\n"), 0o600); err != nil {
-		return nil, err
-	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "name  = %q\nstore = %q\n\n", m.Name, m.Store)
 	fmt.Fprintf(&b, "[nats]\nlisten = %q\nroutes = %q\n\n", m.Address(ClientPort), m.Address(RoutePort))
 	fmt.Fprintf(&b, "[monitor]\nlisten = %q\n\n", m.Address(MonitorPort))
-	fmt.Fprintf(&b, "[cluster]\nname = %q\nsecret_file = %q\n", c.Name, secret)
+	fmt.Fprintf(&b, "[cluster]\nname = %q\n", c.Name)
+	if c.Secret != "" {
+		secret := filepath.Join(c.Folder, "cluster.secret")
+		if err := os.WriteFile(secret, []byte(c.Secret+"\n"), 0o600); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, "secret_file = %q\n", secret)
+	}
 	if c.WhenMajorityLost != "" {
 		fmt.Fprintf(&b, "when_majority_lost = %q\n", c.WhenMajorityLost)
 	}
