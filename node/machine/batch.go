@@ -50,7 +50,8 @@ type Batch struct {
 
 	atomicAt, atomicSlots int // where the atomic batch begins that is being added
 	run                   runBuilder
-	body                  []byte // of the command being built
+	move                  movePlace // of the message that was moved last
+	body                  []byte    // of the command being built
 }
 
 // SetAccount says in which account streams are created and updated from now on,

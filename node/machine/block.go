@@ -56,7 +56,10 @@ type block struct {
 	page []byte    // nil while open
 	cols [blockColumns]column
 	runs int
-	next []uint32 // see chain.go; nil when nothing is known
+	// everyRun: every row is a run of its own.
+	everyRun bool
+	kept     *keptRows // of a sealed block: which positions have a row; nil: all
+	next     []uint32  // see chain.go; nil when nothing is known
 	// ttlDue is a stamp at or before which no message ends its time to live, 0
 	// when none has one. See ttl.go.
 	ttlDue int64
@@ -84,13 +87,8 @@ func (o *openRows) reset() {
 	o.entry, o.stamp = o.entry[:0], o.stamp[:0]
 }
 
-func (b *block) end() uint64 { return b.first + uint64(b.count) }
-
-func (b *block) isAlive(i int) bool { return b.alive[i>>6]&(1<<(i&63)) != 0 }
-
-// add appends a message; a block that is not open or full must not be added to.
-func (b *block) add(r *record) {
-	o := b.rows
+// add appends all columns but the time to live.
+func (o *openRows) add(r *record) {
 	if n := len(o.entry); n == 0 || o.entry[n-1] != r.entry || o.stamp[n-1] != r.stamp {
 		o.entry = append(o.entry, r.entry)
 		o.stamp = append(o.stamp, r.stamp)
@@ -100,6 +98,16 @@ func (b *block) add(r *record) {
 	o.subject = append(o.subject, r.subject)
 	o.slot = append(o.slot, r.slot)
 	o.run = append(o.run, uint16(len(o.entry)-1))
+}
+
+func (b *block) end() uint64 { return b.first + uint64(b.count) }
+
+func (b *block) isAlive(i int) bool { return b.alive[i>>6]&(1<<(i&63)) != 0 }
+
+// add appends a message; a block that is not open or full must not be added to.
+func (b *block) add(r *record) {
+	o := b.rows
+	o.add(r)
 	if len(o.ttl) > 0 {
 		o.ttl = append(o.ttl, 0)
 	}
@@ -128,14 +136,16 @@ func (b *block) kill(i int) {
 	b.live--
 }
 
-// at reads the row of position i, alive or not.
+// at reads the row of position i, alive or not. Of a position that has none it is
+// that of another one near by, so that the stamps of all positions rise.
 func (b *block) at(i int) record {
 	if o := b.rows; o != nil {
 		run := o.run[i]
 		return record{entry: o.entry[run], stamp: o.stamp[run], offset: o.offset[i], content: o.content[i], subject: o.subject[i], slot: o.slot[i]}
 	}
+	i = b.row(i)
 	run := i
-	if b.runs != b.count {
+	if !b.everyRun {
 		run = int(b.cols[columnRun].get(b.page, i))
 	}
 	return record{
@@ -152,7 +162,7 @@ func (b *block) subjectAt(i int) uint32 {
 	if b.rows != nil {
 		return b.rows.subject[i]
 	}
-	return uint32(b.cols[columnSubject].get(b.page, i))
+	return uint32(b.cols[columnSubject].get(b.page, b.row(i)))
 }
 
 // nextAlive returns the first live position at or after i, or -1.
@@ -234,22 +244,28 @@ func (b *block) nextIn(i int, ids idSet) int {
 	return -1
 }
 
-// pageHeader: first sequence, messages, runs, then base and width per column.
-const pageHeader = 8 + 4 + 4 + blockColumns*9
+// pageHeader: first sequence, messages, rows, runs, then base and width per column.
+// When not every message has a row, a bit for each of them follows.
+const pageHeader = 8 + 3*4 + blockColumns*9
 
-// encodePage packs an open block's columns.
-func (b *block) encodePage() []byte {
-	o := b.rows
-	cols := [blockColumns]column{columnOffset: measure(o.offset, pageHeader)}
-	cols[columnContent] = measure(o.content, cols[columnOffset].end(b.count))
-	cols[columnSubject] = measure(o.subject, cols[columnContent].end(b.count))
-	cols[columnSlot] = measure(o.slot, cols[columnSubject].end(b.count))
-	cols[columnTTL] = measure(o.ttl, cols[columnSlot].end(b.count))
+const keptBytes = 8 * blockWords
+
+// encodePage packs columns, of all positions of the block or, with kept, of some.
+func (b *block) encodePage(o *openRows, kept *keptRows) []byte {
+	rows, start := len(o.offset), pageHeader
+	if kept != nil {
+		start += keptBytes
+	}
+	cols := [blockColumns]column{columnOffset: measure(o.offset, start)}
+	cols[columnContent] = measure(o.content, cols[columnOffset].end(rows))
+	cols[columnSubject] = measure(o.subject, cols[columnContent].end(rows))
+	cols[columnSlot] = measure(o.slot, cols[columnSubject].end(rows))
+	cols[columnTTL] = measure(o.ttl, cols[columnSlot].end(rows))
 	runs := o.run
-	if len(o.entry) == b.count { // message i is run i
+	if len(o.entry) == rows { // message i is run i
 		runs = nil
 	}
-	cols[columnRun] = measure(runs, cols[columnTTL].end(b.count))
+	cols[columnRun] = measure(runs, cols[columnTTL].end(rows))
 	cols[columnEntry] = measure(o.entry, cols[columnRun].end(len(runs)))
 	cols[columnStamp] = measure(o.stamp, cols[columnEntry].end(len(o.entry)))
 	end := cols[columnStamp].end(len(o.entry))
@@ -257,10 +273,16 @@ func (b *block) encodePage() []byte {
 	page := make([]byte, end+columnPadding, end+columnPadding+valueTrailer)
 	binary.LittleEndian.PutUint64(page, b.first)
 	binary.LittleEndian.PutUint32(page[8:], uint32(b.count))
-	binary.LittleEndian.PutUint32(page[12:], uint32(len(o.entry)))
+	binary.LittleEndian.PutUint32(page[12:], uint32(rows))
+	binary.LittleEndian.PutUint32(page[16:], uint32(len(o.entry)))
 	for i := range cols {
-		binary.LittleEndian.PutUint64(page[16+9*i:], cols[i].base)
-		page[16+9*i+8] = cols[i].width
+		binary.LittleEndian.PutUint64(page[20+9*i:], cols[i].base)
+		page[20+9*i+8] = cols[i].width
+	}
+	if kept != nil {
+		for w, word := range kept.bits {
+			binary.LittleEndian.PutUint64(page[pageHeader+8*w:], word)
+		}
 	}
 	put(&cols[columnOffset], page, o.offset)
 	put(&cols[columnContent], page, o.content)
@@ -276,11 +298,16 @@ func (b *block) encodePage() []byte {
 // seal packs the columns and returns the rows' memory for the next block.
 func (b *block) seal() *openRows {
 	rows := b.rows
-	if err := b.load(b.encodePage()); err != nil {
-		panic("machine: " + err.Error()) // what was just encoded decodes
-	}
+	b.reload(b.encodePage(rows, nil))
 	rows.reset()
 	return rows
+}
+
+// reload loads what was just encoded, which decodes.
+func (b *block) reload(page []byte) {
+	if err := b.load(page); err != nil {
+		panic("machine: " + err.Error())
+	}
 }
 
 // load makes the block a sealed one that reads from page. All positions count
@@ -289,25 +316,32 @@ func (b *block) load(page []byte) error {
 	if len(page) < pageHeader+columnPadding {
 		return fmt.Errorf("decode block: %w", protocol.ErrMalformed)
 	}
-	count, runs := int(binary.LittleEndian.Uint32(page[8:])), int(binary.LittleEndian.Uint32(page[12:]))
-	if count < 1 || count > blockMessages || runs < 1 || runs > count {
+	count, rows, runs := int(binary.LittleEndian.Uint32(page[8:])), int(binary.LittleEndian.Uint32(page[12:])), int(binary.LittleEndian.Uint32(page[16:]))
+	if count < 1 || count > blockMessages || rows < 1 || rows > count || runs < 1 || runs > rows {
 		return fmt.Errorf("decode block: %w", protocol.ErrMalformed)
 	}
-	var cols [blockColumns]column
+	var kept *keptRows
 	end := pageHeader
+	if rows < count {
+		if kept = loadKept(page[pageHeader:], count); kept == nil || kept.rows() != rows {
+			return fmt.Errorf("decode block: %w", protocol.ErrMalformed)
+		}
+		end += keptBytes
+	}
+	var cols [blockColumns]column
 	for i := range cols {
-		width := page[16+9*i+8]
+		width := page[20+9*i+8]
 		if width > 8 {
 			return fmt.Errorf("decode block: %w", protocol.ErrMalformed)
 		}
-		cols[i] = newColumn(binary.LittleEndian.Uint64(page[16+9*i:]), width, end)
+		cols[i] = newColumn(binary.LittleEndian.Uint64(page[20+9*i:]), width, end)
 		switch {
 		case i < columnRun:
-			end = cols[i].end(count)
-		case i == columnRun && runs == count:
+			end = cols[i].end(rows)
+		case i == columnRun && runs == rows:
 			// left out
 		case i == columnRun:
-			end = cols[i].end(count)
+			end = cols[i].end(rows)
 		default:
 			end = cols[i].end(runs)
 		}
@@ -316,7 +350,8 @@ func (b *block) load(page []byte) error {
 		return fmt.Errorf("decode block: %w", protocol.ErrMalformed)
 	}
 	b.first, b.count, b.runs = binary.LittleEndian.Uint64(page), count, runs
-	b.page, b.cols, b.rows = page, cols, nil
+	b.page, b.cols, b.kept, b.rows = page, cols, kept, nil
+	b.everyRun = runs == rows
 	return nil
 }
 
@@ -325,18 +360,10 @@ func (b *block) reopen(rows *openRows) {
 	rows.reset()
 	for i := range b.count {
 		r := b.at(i)
-		if n := len(rows.entry); n == 0 || rows.entry[n-1] != r.entry || rows.stamp[n-1] != r.stamp {
-			rows.entry = append(rows.entry, r.entry)
-			rows.stamp = append(rows.stamp, r.stamp)
-		}
-		rows.offset = append(rows.offset, r.offset)
-		rows.content = append(rows.content, r.content)
-		rows.subject = append(rows.subject, r.subject)
-		rows.slot = append(rows.slot, r.slot)
-		rows.run = append(rows.run, uint16(len(rows.entry)-1))
+		rows.add(&r)
 		if b.hasTTLs() {
 			rows.ttl = append(rows.ttl, b.ttlAt(i))
 		}
 	}
-	b.rows, b.page = rows, nil
+	b.rows, b.page, b.kept = rows, nil, nil
 }

@@ -19,6 +19,7 @@ const (
 	keyConsumer      = 8 // stream, stamp of creation, configuration
 	keyConsumerState = 9
 	keyConsumerCount = 10 // Consumer.count apart, as it changes with every message
+	keyEntries       = 11 // sizes of segments of the log, by number of the chunk
 )
 
 const (

@@ -10,6 +10,10 @@ import (
 	"holdfast/protocol"
 )
 
+// maxRepacks bounds how many blocks one checkpoint packs anew: about four
+// milliseconds.
+const maxRepacks = 128
+
 // Checkpoint returns what changed since the last call, as of the last applied
 // entry: pairs to put and keys to delete, each in the order of keys, no key in
 // both. A value is one page of state: the columns of a block of a stream's
@@ -18,6 +22,7 @@ import (
 // or state. The values must not be changed. They have to become durable, in
 // one write with what Dead reports, before those of the next call do.
 func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
+	m.repacks = maxRepacks
 	slices.SortFunc(m.changes.streams, byIncarnation)
 	slices.SortFunc(m.changes.consumers, func(a, b *Consumer) int { return cmp.Compare(a.incarnation, b.incarnation) })
 	for _, s := range m.changes.streams {
@@ -31,6 +36,7 @@ func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
 			puts = c.checkpoint(puts)
 		}
 	}
+	puts = m.checkpointSegments(puts)
 	slices.SortFunc(puts, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
 	deletes = m.changes.deletes
 	slices.SortFunc(deletes, bytes.Compare)
@@ -83,10 +89,14 @@ func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
 }
 
 func (s *Stream) checkpointBlock(puts []protocol.Pair, b *block) []protocol.Pair {
+	if m := s.machine; m.repacks > 0 && b.sparse() {
+		m.repacks--
+		m.scratch = b.repack(m.scratch, func(int, *record) {})
+	}
 	if b.pageChanged {
 		page := b.page
 		if b.rows != nil {
-			page = b.encodePage()
+			page = b.encodePage(b.rows, nil)
 		}
 		puts = put1(puts, pageKey(keyBlock, s.incarnation, b.first), page)
 		b.pageChanged, b.pageSaved = false, true
@@ -98,6 +108,28 @@ func (s *Stream) checkpointBlock(puts []protocol.Pair, b *block) []protocol.Pair
 		}
 		puts = put1(puts, pageKey(keyAlive, s.incarnation, b.first), body)
 		b.aliveSaved = true
+	}
+	return puts
+}
+
+// checkpointSegments hands out the sizes of entries, as far as they are new.
+func (m *Machine) checkpointSegments(puts []protocol.Pair) []protocol.Pair {
+	t := &m.entries
+	for _, n := range t.emptied {
+		m.changes.drop(objectKey(keyEntries, Incarnation(n)))
+	}
+	t.emptied = nil
+	for i, c := range t.chunks {
+		if c == nil || !c.changed {
+			continue
+		}
+		var body []byte
+		for _, g := range c.segments {
+			body = binary.LittleEndian.AppendUint16(body, g.place)
+			body = binary.LittleEndian.AppendUint32(body, g.size)
+		}
+		puts = put1(puts, objectKey(keyEntries, Incarnation(t.base+uint64(i))), body)
+		c.changed, c.saved = false, true
 	}
 	return puts
 }

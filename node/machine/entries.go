@@ -24,6 +24,13 @@ type entryTable struct {
 	// those that still live and those in died.
 	reported uint64
 	died     []uint64 // entries at or below reported that died since Dead was asked
+
+	// See segments.go.
+	newest  uint64                // entry that got a message last
+	counted uint64                // entry whose size is that of the last segment's last one; 0: it is forgotten
+	settled uint64                // segments that begin below it are summed up in usage
+	usage   [sixteenths + 1]usage // by the fraction that is in use
+	emptied []uint64              // chunks that were saved and have nothing live any more
 }
 
 // entryChunk counts for entryChunkSize consecutive entries; at least one lives.
@@ -31,6 +38,11 @@ type entryChunk struct {
 	dense  *[entryChunkSize]uint16 // nil: sparse has the counts
 	sparse []liveEntry             // ascending, none zero
 	living int                     // entries with live messages, while dense
+
+	segments []segment // ascending
+	hint     int       // segment of the last lookup
+	changed  bool      // the durable state lacks a segment
+	saved    bool      // segments were handed out
 }
 
 type liveEntry struct {
@@ -55,22 +67,24 @@ func (c *entryChunk) get(place uint16) uint16 {
 	return 0
 }
 
-func (c *entryChunk) add(place uint16) {
+// add reports whether it is the entry's first message.
+func (c *entryChunk) add(place uint16) (first bool) {
 	if c.dense != nil {
 		if c.dense[place]++; c.dense[place] == 1 {
 			c.living++
+			return true
 		}
-		return
+		return false
 	}
 	n := len(c.sparse)
 	if n > 0 && c.sparse[n-1].place == place { // the entry being applied
 		c.sparse[n-1].live++
-		return
+		return false
 	}
 	at, ok := c.search(place)
 	if ok {
 		c.sparse[at].live++
-		return
+		return false
 	}
 	c.sparse = slices.Insert(c.sparse, at, liveEntry{place: place, live: 1})
 	if len(c.sparse) > maxSparse {
@@ -80,6 +94,7 @@ func (c *entryChunk) add(place uint16) {
 		}
 		c.sparse = nil
 	}
+	return true
 }
 
 // remove returns what is left of the entry, and whether nothing lives in the
@@ -126,13 +141,16 @@ func (t *entryTable) live(entry uint64) int {
 	return 0
 }
 
-// add counts a live message of the entry.
-func (t *entryTable) add(entry uint64) {
+// add counts a live message of the newest entry, whose data has so many bytes.
+func (t *entryTable) add(entry uint64, data, live int) {
 	c := t.chunk(entry)
 	if c == nil {
 		c = t.makeChunk(entry >> entryChunkBits)
 	}
-	c.add(placeOf(entry))
+	if c.add(placeOf(entry)) && entry != t.counted {
+		t.extend(c, entry, storedSize(data))
+	}
+	c.segments[len(c.segments)-1].live += uint32(live)
 }
 
 func (t *entryTable) makeChunk(n uint64) *entryChunk {
@@ -151,16 +169,26 @@ func (t *entryTable) makeChunk(n uint64) *entryChunk {
 	return c
 }
 
-// remove uncounts a number of live messages of the entry.
-func (t *entryTable) remove(entry uint64, count int) {
-	left, empty := t.chunk(entry).remove(placeOf(entry), count)
+// remove uncounts a number of live messages of the entry, with what they counted.
+func (t *entryTable) remove(entry uint64, count, live int) {
+	c := t.chunk(entry)
+	t.shrink(c, entry, live)
+	left, empty := c.remove(placeOf(entry), count)
 	if left == 0 && entry <= t.reported {
 		t.died = append(t.died, entry)
 	}
-	if !empty {
-		return
+	if empty {
+		n := entry >> entryChunkBits
+		if c.saved {
+			t.emptied = append(t.emptied, n)
+		}
+		t.chunks[n-t.base] = nil
+		t.trim()
 	}
-	t.chunks[entry>>entryChunkBits-t.base] = nil
+}
+
+// trim lets chunks at the front go in which nothing lives.
+func (t *entryTable) trim() {
 	front := 0
 	for front < len(t.chunks) && t.chunks[front] == nil {
 		front++
@@ -180,6 +208,7 @@ func (t *entryTable) dead(horizon uint64) []uint64 {
 		}
 	}
 	t.reported = max(t.reported, horizon)
+	t.settle()
 	slices.Sort(dead)
 	return dead
 }

@@ -23,7 +23,7 @@ func TestEntryTableAgainstMap(t *testing.T) {
 				present[e] = present[e] || e > horizon
 			}
 			present[entry] = true
-			table.add(entry)
+			table.add(entry, 100, 50)
 			model[entry]++
 			living = append(living, entry)
 		case len(living) > 0:
@@ -31,7 +31,7 @@ func TestEntryTableAgainstMap(t *testing.T) {
 			e := living[i]
 			living[i] = living[len(living)-1]
 			living = living[:len(living)-1]
-			table.remove(e, 1)
+			table.remove(e, 1, 50)
 			model[e]--
 		}
 		if step%500 == 0 {
@@ -55,9 +55,9 @@ func TestSparseEntriesAreSmall(t *testing.T) {
 	before := heap()
 	const entries = 1_000_000
 	for entry := uint64(1); entry <= entries; entry++ {
-		table.add(entry)
+		table.add(entry, 100, 50)
 		if entry > 1 && entry%1000 != 2 { // one in a thousand lives on
-			table.remove(entry-1, 1)
+			table.remove(entry-1, 1, 50)
 		}
 	}
 	if per := float64(heap()-before) / (entries / 1000); per > 100 {

@@ -94,10 +94,23 @@ func normalized(name string, change ...func(c *server.StreamConfig)) *server.Str
 	return normal
 }
 
+// fuzzMove moves two messages of the machine that fuzzMachine makes.
+func fuzzMove() []byte {
+	var b, raw Batch
+	raw.Reset(0)
+	raw.Publish(1<<16, []byte("a.1"), nil, []byte("x"))
+	b.BeginMove()
+	for seq := uint64(2); seq < 4; seq++ {
+		b.Move(&Moved{Stored: Stored{Seq: seq, Stamp: epoch + int64(seq), Location: Location{Index: 1}}}, raw.Bytes()[batchHeaderSize:])
+	}
+	return bytes.Clone(b.Bytes())
+}
+
 // FuzzApply applies arbitrary bytes: they are refused or they mean the same to
 // every machine, and what they lead to can be restored.
 func FuzzApply(f *testing.F) {
 	f.Add(fuzzBatch())
+	f.Add(fuzzMove())
 	f.Add([]byte{})
 	var incomplete Batch // a configuration that decodes but cannot be encoded
 	incomplete.Reset(epoch)

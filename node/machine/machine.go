@@ -32,12 +32,14 @@ type Machine struct {
 	byID      map[Incarnation]*Stream
 	consumers map[Incarnation]*Consumer
 	entries   entryTable
-	graves    []*block // gone, but not from entries; see graves.go
+	graves    []grave // gone, but not from entries; see graves.go
 	expiry    expiryQueue
 	behind    []*Stream // with messages that have yet to go, by incarnation; see settle.go
 	changes   changes
 	blockSize int
-	settleMax int // settleWork, unless a test says otherwise
+	settleMax int       // settleWork, unless a test says otherwise
+	scratch   *openRows // for blocks that are packed anew
+	repacks   int       // that the present checkpoint may still make
 
 	pending pendingOrigin // what an origin command says of the next one
 
@@ -45,6 +47,7 @@ type Machine struct {
 	now   int64 // its stamp
 	work  int   // what is left of settleMax; may end a little below 0
 	index uint64
+	size  int // of its data
 	slot  int
 	out   *Results
 	// headers of the publish being applied. Of a message without any they are
@@ -73,6 +76,7 @@ func New(opt Options) *Machine {
 		consumers: make(map[Incarnation]*Consumer),
 		blockSize: size,
 		settleMax: cmp.Or(opt.settleWork, settleWork),
+		scratch:   &openRows{},
 	}
 }
 
@@ -97,11 +101,14 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 	if index <= m.applied {
 		return fmt.Errorf("apply entry %d: entry %d is applied already", index, m.applied)
 	}
+	if isMove(data) {
+		return m.applyMove(index, data, out)
+	}
 	stamp := int64(binary.LittleEndian.Uint64(data[1:]))
 	if stamp > maxStamp {
 		return fmt.Errorf("apply entry %d: stamp %d out of range: %w", index, stamp, protocol.ErrMalformed)
 	}
-	m.index, m.now, m.slot, m.out = index, max(stamp, m.stamp), -1, out
+	m.index, m.size, m.now, m.slot, m.out = index, len(data), max(stamp, m.stamp), -1, out
 	m.prefaced, m.batch, m.run.left = false, nil, 0
 	out.reset(index, m.now)
 	m.pending.set = false

@@ -162,7 +162,7 @@ func (s *Stream) store(seq uint64, subject []byte, r *record, ttl uint32) {
 	}
 	b.pageChanged = true
 	s.touchBlock(b)
-	s.machine.entries.add(r.entry)
+	s.machine.entries.add(r.entry, s.machine.size, messageSize(len(subject), r.content))
 
 	if s.msgs == 0 {
 		s.first = seq

@@ -14,8 +14,8 @@ func (s *Stream) remove(seq uint64) {
 	i := int(seq - b.first)
 	r := b.at(i)
 	b.kill(i)
-	s.machine.entries.remove(r.entry, 1)
 	sub := &s.subjects.list[r.subject]
+	s.machine.entries.remove(r.entry, 1, messageSize(len(sub.name), r.content))
 	s.msgs--
 	s.bytes -= s.size(len(sub.name), r.content)
 	sub.removed(seq)
@@ -68,9 +68,9 @@ func (s *Stream) dropBlock(b *block) {
 func (s *Stream) clear(next uint64) {
 	for _, b := range s.index.blocks {
 		if b.rows == nil {
-			s.machine.graves = append(s.machine.graves, b)
+			s.machine.graves = append(s.machine.graves, grave{b, s.subjects.list})
 		} else {
-			s.machine.uncount(b) // its rows will be used again
+			s.machine.uncount(b, s.subjects.list) // its rows will be used again
 		}
 		b.live = 0
 		s.forgetBlock(b)

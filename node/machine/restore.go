@@ -35,9 +35,11 @@ func Restore(opt Options, applied, horizon uint64, stamp int64, pairs func(yield
 		return nil, err
 	}
 	slices.SortFunc(all, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
-	consumers := slices.IndexFunc(all, func(p protocol.Pair) bool { return p.Key[0] >= keyConsumer })
-	if consumers < 0 {
-		consumers = len(all)
+	consumers, entries := findKind(all, keyConsumer), findKind(all, keyEntries)
+	for _, p := range all[entries:] {
+		if err := m.restoreSegments(p); err != nil {
+			return nil, fmt.Errorf("restore key %x: %w", p.Key, err)
+		}
 	}
 	for _, p := range all[:consumers] {
 		if err := m.restoreStream(p); err != nil {
@@ -49,12 +51,46 @@ func Restore(opt Options, applied, horizon uint64, stamp int64, pairs func(yield
 			return nil, fmt.Errorf("restore stream %q: %w", s.config.Name, err)
 		}
 	}
-	for _, p := range all[consumers:] {
+	for _, p := range all[consumers:entries] {
 		if err := m.restoreConsumer(p); err != nil {
 			return nil, fmt.Errorf("restore key %x: %w", p.Key, err)
 		}
 	}
+	m.entries.finishRestore(func(chunk uint64) { m.changes.drop(objectKey(keyEntries, Incarnation(chunk))) })
 	return m, nil
+}
+
+// findKind returns the place of the first of the pairs, which are in order, that is
+// of that kind or a later one.
+func findKind(all []protocol.Pair, kind byte) int {
+	at, _ := slices.BinarySearchFunc(all, kind, func(p protocol.Pair, kind byte) int { return cmp.Compare(p.Key[0], kind) })
+	return at
+}
+
+// restoreSegments reads back how large the entries of a chunk are.
+func (m *Machine) restoreSegments(p protocol.Pair) error {
+	r := protocol.Reader{Rest: p.Value}
+	n := binary.BigEndian.Uint64(p.Key[1:])
+	if p.Key[0] != keyEntries || len(p.Key) != 9 || n > m.applied>>entryChunkBits {
+		r.Fail()
+	}
+	var segments []segment
+	for !r.Failed() && (len(r.Rest) > 0 || len(segments) == 0) {
+		place, size := r.Bytes(2), r.Uint32()
+		if r.Failed() {
+			break
+		}
+		g := segment{place: binary.LittleEndian.Uint16(place), size: size}
+		if g.place >= entryChunkSize || g.size == 0 || len(segments) > 0 && segments[len(segments)-1].place >= g.place {
+			r.Fail()
+		}
+		segments = append(segments, g)
+	}
+	if err := r.Done("sizes of entries"); err != nil {
+		return err
+	}
+	m.entries.restoreChunk(n, segments)
+	return nil
 }
 
 // checkValue verifies a value's trailer and returns a copy of its body.
@@ -153,11 +189,17 @@ func (b *block) restore(first uint64, page []byte) error {
 		return err
 	}
 	bad := b.first != first || b.first == 0 || b.first > 1<<63
-	for i := range b.count {
-		b.alive[i>>6] |= 1 << (i & 63)
-		bad = bad || b.runs != b.count && b.cols[columnRun].get(b.page, i) >= uint64(b.runs)
+	for i := range b.rowCount() {
+		bad = bad || !b.everyRun && b.cols[columnRun].get(b.page, i) >= uint64(b.runs)
 	}
-	b.live = b.count
+	if b.kept != nil {
+		b.alive = b.kept.bits
+	} else {
+		for i := range b.count {
+			b.alive[i>>6] |= 1 << (i & 63)
+		}
+	}
+	b.live = b.rowCount()
 	if bad {
 		return fmt.Errorf("decode block: %w", protocol.ErrMalformed)
 	}
@@ -227,11 +269,13 @@ func (s *Stream) finishRestore() error {
 				return malformed
 			}
 			sub := &s.subjects.list[r.subject]
+			if !s.machine.entries.restore(r.entry, messageSize(len(sub.name), r.content)) {
+				return malformed
+			}
 			if s.chained() {
 				s.link(sub, b.first+uint64(i))
 			}
 			sub.stored(b.first + uint64(i))
-			s.machine.entries.add(r.entry)
 			s.msgs++
 			s.bytes += s.size(len(sub.name), r.content)
 		}

@@ -14,8 +14,12 @@ import (
 // is too damaged to be understood as a whole.
 
 // EachPublish calls yield with every message that a batch entry published,
-// stored or not, and its time if it was stored. The slices alias data.
-func EachPublish(index uint64, data []byte, yield func(stamp int64, m Message)) error {
+// stored or not, or moved, and its time if it was stored. From is the entry that it
+// was moved from, 0 for none. The slices alias data.
+func EachPublish(index uint64, data []byte, yield func(from uint64, stamp int64, m Message)) error {
+	if isMove(data) {
+		return eachMoved(data, func(from movePlace, _ uint32, _ []byte, m *Message) { yield(from.entry, from.stamp, *m) })
+	}
 	return eachCommand(index, data, func(slot int, op opcode, body protocol.Reader) error {
 		if op != opPublish && op != opPublishHeader {
 			return nil
@@ -26,7 +30,7 @@ func EachPublish(index uint64, data []byte, yield func(stamp int64, m Message)) 
 			return fmt.Errorf("entry %d, command %d: %w", index, slot, protocol.ErrMalformed)
 		}
 		m.Stream = stream
-		yield(int64(binary.LittleEndian.Uint64(data[1:]))+int64(slot), m)
+		yield(0, int64(binary.LittleEndian.Uint64(data[1:]))+int64(slot), m)
 		return nil
 	})
 }
@@ -48,6 +52,9 @@ func EachCreate(index uint64, data []byte, yield func(stream Incarnation, accoun
 }
 
 func eachCommand(index uint64, data []byte, visit func(slot int, op opcode, body protocol.Reader) error) error {
+	if isMove(data) {
+		return nil
+	}
 	if len(data) < batchHeaderSize || data[0] != batchVersion {
 		return fmt.Errorf("entry %d: not a batch of version %d: %w", index, batchVersion, protocol.ErrMalformed)
 	}

@@ -15,7 +15,7 @@ func TestSalvageReadsWhatBatchesSay(t *testing.T) {
 	b.Publish(newIncarnation(7, 0), []byte("a"), nil, []byte("two"))
 	var said []string
 	var stamps []int64
-	err := EachPublish(7, b.Bytes(), func(stamp int64, m Message) {
+	err := EachPublish(7, b.Bytes(), func(_ uint64, stamp int64, m Message) {
 		said, stamps = append(said, string(m.Subject)+string(m.Header)+string(m.Payload)), append(stamps, stamp)
 	})
 	if err != nil || len(said) != 2 || said[0] != "aNATS/1.0\r\nX: y\r\n\r\none" || said[1] != "atwo" || stamps[0] != 1001 || stamps[1] != 1002 {
@@ -40,7 +40,7 @@ func FuzzSalvageBatch(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		published := 0
-		EachPublish(1, data, func(_ int64, m Message) {
+		EachPublish(1, data, func(_ uint64, _ int64, m Message) {
 			if published += len(m.Subject) + len(m.Header) + len(m.Payload); published > len(data) {
 				t.Fatalf("%d bytes of messages in %d", published, len(data))
 			}

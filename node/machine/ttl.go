@@ -84,7 +84,7 @@ func (b *block) ttlAt(i int) uint32 {
 		}
 		return o.ttl[i]
 	}
-	return uint32(b.cols[columnTTL].get(b.page, i))
+	return uint32(b.cols[columnTTL].get(b.page, b.row(i)))
 }
 
 // setTTL notes the time to live of the message that was just added.

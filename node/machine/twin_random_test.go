@@ -545,7 +545,7 @@ func TestCheckpointEmitsOnlyChanges(t *testing.T) {
 	w.tick()
 	expect(t, "a tick", fmt.Sprint(count()), "map[]")
 	w.publishAll(s, "a.1")
-	expect(t, "the open block", fmt.Sprint(count()), fmt.Sprint(map[byte]int{keyStreamState: 1, keyBlock: 1}))
+	expect(t, "the open block", fmt.Sprint(count()), fmt.Sprint(map[byte]int{keyStreamState: 1, keyBlock: 1, keyEntries: 1}))
 	w.batch.DeleteMessage(s.Incarnation(), 20, false)
 	w.apply()
 	expect(t, "a message of a full block", fmt.Sprint(count()), fmt.Sprint(map[byte]int{keyStreamState: 1, keyAlive: 1, keyConsumerCount: 1}))

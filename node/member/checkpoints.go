@@ -11,6 +11,7 @@ type checkpoints struct {
 	bytes    int    // applied since
 	entries  int
 	last     uint64 // tick of the last one
+	made     uint64 // in this life
 	held     int    // copies that are being sent
 	pending  uint64
 	writeID  uint64
@@ -53,6 +54,7 @@ func (c *checkpoints) written(id uint64, forget func(uint64)) {
 	}
 	c.writeID = 0
 	c.previous, c.index = c.index, c.pending
+	c.made++
 	forget(c.index)
 	waiting := c.waiting
 	c.waiting = nil

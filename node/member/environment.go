@@ -73,6 +73,9 @@ type Options struct {
 	// Zero: 16 MiB, a minute.
 	CheckpointBytes    int
 	CheckpointInterval time.Duration
+	// RewriteSlackBytes is how much the log may take beyond its share of what lives
+	// before mostly dead entries are written again. Zero: 8 MiB.
+	RewriteSlackBytes int64
 	// HoldBytes is how much log is kept for a member that is not heard of, so that
 	// a restart costs it no copy. Zero: 16 times CheckpointBytes.
 	HoldBytes int64
@@ -100,6 +103,9 @@ func (o *Options) complete() {
 	}
 	if o.CheckpointInterval == 0 {
 		o.CheckpointInterval = time.Minute
+	}
+	if o.RewriteSlackBytes == 0 {
+		o.RewriteSlackBytes = 8 << 20
 	}
 	if o.HoldBytes == 0 {
 		o.HoldBytes = 16 * int64(o.CheckpointBytes)

@@ -72,6 +72,7 @@ type life struct {
 	scrub    scrub
 
 	checkpoints checkpoints
+	rewriting   rewriting
 	holds       holds
 	exporters   []*exporter
 	importer    *importer
@@ -289,6 +290,7 @@ func (l *life) tick() {
 	l.checkCopies()
 	l.lookAtRoom()
 	l.scrubOn()
+	l.rewriteOn()
 	if l.machine.Bury(buriedPerTick) && l.checkpointDue() {
 		l.checkpoint()
 	}

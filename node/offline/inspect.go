@@ -109,6 +109,11 @@ type exporter struct {
 	done int
 	lost []error // messages
 	err  error   // of the writer
+	// moved is the entry that was asked for last, see origin.
+	moved struct {
+		index uint64
+		there bool
+	}
 }
 
 func (x *exporter) wants(name string) bool { return x.only == "*" || x.only == name }
@@ -153,7 +158,10 @@ func (x *exporter) exportLog() {
 	}
 	x.lost = append(x.lost, x.book.damaged...)
 	x.book.eachBatch(func(e *protocol.Entry) error {
-		return machine.EachPublish(e.Index, e.Data, func(stamp int64, m machine.Message) {
+		return machine.EachPublish(e.Index, e.Data, func(from uint64, stamp int64, m machine.Message) {
+			if from != 0 && x.origin(from) {
+				return // it is written where it was moved from
+			}
 			s, known := streams[m.Stream]
 			name := "unknown-" + m.Stream.String()
 			if known {
@@ -164,6 +172,15 @@ func (x *exporter) exportLog() {
 			}
 		})
 	})
+}
+
+// origin reports whether the entry that a message was moved from is there.
+func (x *exporter) origin(index uint64) bool {
+	if x.moved.index != index {
+		_, err := x.book.Entry(index)
+		x.moved.index, x.moved.there = index, err == nil
+	}
+	return x.moved.there
 }
 
 func (x *exporter) message(line Line, stamp int64, m *machine.Message) {

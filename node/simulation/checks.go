@@ -15,6 +15,7 @@ type checks struct {
 	history *history
 
 	acked, lost, foundings, faults int
+	rewrites                       int // of what lives in mostly dead entries
 	account                        map[string]string // by host: what its last founding said of itself
 
 	entries   map[entryKey]entryRecord
@@ -62,6 +63,8 @@ func (c *checks) heard(p *process, _ slog.Level, line string) {
 		c.clockSet(p)
 	case strings.Contains(line, " leading term="):
 		c.leads(p)
+	case strings.Contains(line, "mostly dead entries written again"):
+		c.rewrites++
 	case strings.Contains(line, "the log's clock stepped"):
 		c.clockStepped(p)
 	}

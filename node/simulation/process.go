@@ -67,7 +67,8 @@ func (p *process) open() (err error) {
 		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.heard(p, level, line) }}),
 		Applied:         p.applied,
 		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval,
-		CopyChunkBytes: max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes, FeedBytes: w.plan.tailBytes,
+		RewriteSlackBytes: int64(w.plan.checkpointBytes / 10),
+		CopyChunkBytes:    max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes, FeedBytes: w.plan.tailBytes,
 	})
 	return err
 }

@@ -27,6 +27,7 @@ type Result struct {
 	Acked       int // messages
 	Foundings   int
 	Faults      int
+	Rewrites    int // of what lives in mostly dead entries
 	Lost        int // acknowledged messages that physics made unavoidable
 	QuietTicks  int // until everything was live again
 	Err         error
@@ -103,6 +104,7 @@ func (w *world) describe(r *Result) {
 	r.Hosts = w.plan.hosts
 	if w.checks != nil {
 		r.Acked, r.Foundings, r.Lost, r.Faults = w.checks.acked, w.checks.foundings, w.checks.lost, w.checks.faults
+		r.Rewrites = w.checks.rewrites
 	}
 	kind := "one at a time"
 	if w.plan.disaster {

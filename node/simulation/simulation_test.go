@@ -28,6 +28,7 @@ func folder(t testing.TB, seed uint64) string {
 type campaign struct {
 	testing.TB
 	runs, faults, acked, foundings int
+	rewrites                       int // of what lives in mostly dead entries
 	virtual                        time.Duration
 	slowest                        int // ticks until everything was live again
 }
@@ -38,6 +39,7 @@ func (c *campaign) run(seed uint64) {
 	c.faults += r.Faults
 	c.acked += r.Acked
 	c.foundings += r.Foundings
+	c.rewrites += r.Rewrites
 	c.virtual += r.Virtual
 	c.slowest = max(c.slowest, r.QuietTicks)
 	if r.Err != nil {
@@ -48,8 +50,8 @@ func (c *campaign) run(seed uint64) {
 }
 
 func (c *campaign) report() {
-	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged; all live again within %d ticks of %d\n",
-		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.slowest, quietTicks)
+	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites; all live again within %d ticks of %d\n",
+		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.slowest, quietTicks)
 }
 
 // fixed is how many seeds, from 1 on, are the same in every test.
@@ -63,6 +65,9 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	defer c.report()
 	for seed := uint64(1); seed <= fixed; seed++ {
 		c.run(seed)
+	}
+	if c.rewrites == 0 {
+		t.Error("no live message was written again")
 	}
 	if testing.Short() {
 		return
