@@ -15,7 +15,7 @@ type checks struct {
 	history *history
 
 	acked, lost, foundings, faults int
-	rewrites                       int // of what lives in mostly dead entries
+	rewrites                       int               // of what lives in mostly dead entries
 	account                        map[string]string // by host: what its last founding said of itself
 
 	entries   map[entryKey]entryRecord
