@@ -27,6 +27,7 @@ type plan struct {
 	grows    bool // the log gets longer
 	identity *protocol.Identity
 	need     int64 // bytes, estimated
+	pairs    int64 // bytes of the pairs of the checkpoint that is stored
 }
 
 // room is how much must be there for the commit to begin.
@@ -46,6 +47,7 @@ func newPlan(st *state) plan {
 		hardState:  st.head.hardState,
 		empty:      true,
 		need:       overhead,
+		pairs:      int64(st.head.pairs.bytes),
 	}
 }
 
@@ -115,13 +117,19 @@ func (p *plan) addCheckpoint(c *protocol.Checkpoint) error {
 	}
 	// The edges of what is cut out; neighbours share them.
 	p.need += min(int64(len(c.Dead))*4*pageSize, keptFree/2)
+	// A pair changes the page that it is in, or gets pages of its own. Many share pages:
+	// no more than all of the bucket is written anew.
+	pairs, written := int64(0), int64(0)
 	for _, pair := range c.Puts {
 		if len(pair.Key) == 0 || len(pair.Key) > maxPairKeyBytes || len(pair.Value) > maxPairValueBytes {
 			return fmt.Errorf("%w: checkpoint pair of %d and %d bytes", ErrInvalidWrite, len(pair.Key), len(pair.Value))
 		}
-		p.need += 2*int64(len(pair.Key)+len(pair.Value)) + 2*pageSize
+		size := int64(len(pair.Key) + len(pair.Value))
+		written += size
+		pairs += size + size/4 + pageSize
 	}
-	p.need += int64(len(c.Deletes)) * 2 * pageSize
+	pairs += int64(len(c.Deletes)) * pageSize
+	p.need += min(pairs, 3*(p.pairs+written)/2+overhead)
 	p.checkpoint, p.horizon = c.Index, c.Horizon
 	return nil
 }

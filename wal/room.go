@@ -53,7 +53,7 @@ func (d *database) reserve(used, need int64) error {
 	if fits && (lacking <= 0 || d.disk(size) < lacking) {
 		return nil
 	}
-	growth := min(max(used/8, smallestGrowth), largestGrowth)
+	growth := min(max(used/16, smallestGrowth), largestGrowth)
 	targets := []int64{max(used+need, size+lacking) + growth, used + need}
 	for _, target := range targets {
 		if d.opt.maxBytes > 0 {

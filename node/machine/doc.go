@@ -29,7 +29,8 @@
 // Messages are not copied. The index knows where in the log a message is (a
 // Location: entry, offset, size); the bytes are read from there and taken
 // apart by DecodeMessage. An entry may be dropped from the log when Dead
-// reports it.
+// reports it. A Location is good until the next entry is applied: a move (see
+// move.go) gives a message another one.
 //
 // # Durability
 //

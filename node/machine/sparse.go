@@ -39,6 +39,12 @@ func (m *Machine) Space() (stored, live int64) {
 	return stored, live
 }
 
+// Excess is by how much the segments take more than a rewrite aims at, in bytes.
+func (m *Machine) Excess() int64 {
+	stored, live := m.Space()
+	return stored - live*rewriteAim/100
+}
+
 // BeginRewrite begins a rewrite if one is due; nil: none is. Slack is what the log
 // may take besides, in bytes.
 func (m *Machine) BeginRewrite(slack int64) *Rewrite {

@@ -70,11 +70,11 @@ type Options struct {
 
 	// CheckpointBytes is how much log is applied between two checkpoints, and
 	// CheckpointInterval the pause after which a quieter log gets one too.
-	// Zero: 16 MiB, a minute.
+	// Zero: 12 MiB, a minute.
 	CheckpointBytes    int
 	CheckpointInterval time.Duration
 	// RewriteSlackBytes is how much the log may take beyond its share of what lives
-	// before mostly dead entries are written again. Zero: 8 MiB.
+	// before mostly dead entries are written again. Zero: 4 MiB.
 	RewriteSlackBytes int64
 	// HoldBytes is how much log is kept for a member that is not heard of, so that
 	// a restart costs it no copy. Zero: 16 times CheckpointBytes.
@@ -99,13 +99,13 @@ type Options struct {
 
 func (o *Options) complete() {
 	if o.CheckpointBytes == 0 {
-		o.CheckpointBytes = 16 << 20
+		o.CheckpointBytes = 12 << 20
 	}
 	if o.CheckpointInterval == 0 {
 		o.CheckpointInterval = time.Minute
 	}
 	if o.RewriteSlackBytes == 0 {
-		o.RewriteSlackBytes = 8 << 20
+		o.RewriteSlackBytes = 4 << 20
 	}
 	if o.HoldBytes == 0 {
 		o.HoldBytes = 16 * int64(o.CheckpointBytes)

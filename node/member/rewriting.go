@@ -13,12 +13,13 @@ import (
 // one at a time: the next is read when the one before was applied, so a log that is
 // slow is not made slower than by one step, and never more than one in a tick.
 const (
-	// rewriteStep is what a step carries, in bytes: it fits into a frame of the
-	// journal, together with a few publishes. rewriteFarStep is that of a log
-	// that takes more than rewriteFar times what lives in it.
+	// rewriteStep is what a step carries at least, in bytes: it fits into a frame of
+	// the journal, together with a few publishes. Steps grow with what there is to do,
+	// so that what is published at any rate is caught up with: a step is one
+	// rewriteShare-th of that, and as large as a batch of the door at most.
 	rewriteStep    = 96 << 10
 	rewriteFarStep = 512 << 10
-	rewriteFar     = 2
+	rewriteShare   = 64
 	// rewriteShortStep is that of a store that has hardly any room.
 	rewriteShortStep = 32 << 10
 	// rewriteBlocks bounds the index blocks that a step looks at and changes.
@@ -36,6 +37,7 @@ type rewriting struct {
 	ended   uint64
 	reading bool   // a step is being read
 	index   uint64 // of the step that was proposed last
+	found   bool   // the round has found everything, its last step may be on its way
 
 	began    uint64 // tick
 	messages int
@@ -56,26 +58,33 @@ func (l *life) rewriteOn() {
 	if step == 0 || l.machine.Applied() < r.index {
 		return
 	}
-	if r.round == nil {
-		if l.checkpoints.made <= r.ended {
-			return
-		}
+	switch {
+	case r.round != nil && r.found:
+		l.endRewrite()
+		return
+	case r.round == nil && l.checkpoints.made <= r.ended:
+		return
+	case r.round == nil:
 		if r.round = l.machine.BeginRewrite(l.options.RewriteSlackBytes); r.round == nil {
 			return
 		}
-		r.began, r.messages, r.bytes = l.now, 0, 0
+		r.began, r.messages, r.bytes, r.found = l.now, 0, 0, false
 	}
-	found, done := l.machine.Sparse(r.round, nil, step, rewriteBlocks)
+	var found []machine.Moved
+	found, r.found = l.machine.Sparse(r.round, nil, step, rewriteBlocks)
 	if r.messages += len(found); len(found) > 0 {
 		l.readMoves(found)
 	}
-	if done {
-		r.round, r.ended = nil, l.checkpoints.made
-		if r.messages > 0 {
-			stored, live := l.machine.Space()
-			l.logger.Info("live messages of mostly dead entries written again", "messages", r.messages, "bytes", r.bytes,
-				"took", duration(l.now-r.began), "log_bytes", stored, "live_bytes", live)
-		}
+}
+
+// endRewrite ends a round of which every step was applied.
+func (l *life) endRewrite() {
+	r := &l.rewriting
+	r.round, r.ended = nil, l.checkpoints.made
+	if r.messages > 0 {
+		stored, live := l.machine.Space()
+		l.logger.Info("live messages of mostly dead entries written again", "messages", r.messages, "bytes", r.bytes,
+			"took", duration(l.now-r.began), "log_bytes", stored, "live_bytes", live)
 	}
 }
 
@@ -85,16 +94,13 @@ func (l *life) rewriteOn() {
 func (l *life) rewriteStep() int {
 	spare, _ := l.quorumRoom(l.options.Members)
 	spare = min(spare, l.room.spare)
-	stored, live := l.machine.Space()
 	switch {
 	case l.checkpoints.held > 0 || spare < -l.room.reserve/4:
 		return 0
 	case spare < l.room.reserve:
 		return rewriteShortStep
-	case stored > rewriteFar*live+l.options.RewriteSlackBytes:
-		return rewriteFarStep
 	}
-	return rewriteStep
+	return int(min(max(l.machine.Excess()/rewriteShare, rewriteStep), rewriteFarStep))
 }
 
 // readMoves reads messages beside the loop and proposes to move them.
