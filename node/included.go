@@ -28,6 +28,7 @@ type included struct {
 type includedAccount struct {
 	name      string
 	jetstream bool
+	system    bool                          // the system account
 	limits    server.JetStreamAccountLimits // -1: no limit
 	ownAPI    bool                          // it imports a service in the place of the JetStream API
 }
@@ -199,6 +200,16 @@ func (in *included) served() []includedAccount {
 		return []includedAccount{{name: server.DEFAULT_GLOBAL_ACCOUNT, jetstream: true, limits: unlimited}}
 	}
 	return served
+}
+
+// attached are the accounts that the node is attached to: those that have
+// JetStream, and the system account, if there are accounts.
+func (in *included) attached() []includedAccount {
+	attached := in.served()
+	if system := in.systemAccount(); len(attached) > 0 && len(in.accounts) > 0 && system != "" {
+		attached = append(attached, includedAccount{name: system, system: true})
+	}
+	return attached
 }
 
 // refused are the accounts whose clients are told that they have no JetStream.

@@ -13,11 +13,12 @@ import (
 	"holdfast/node/member"
 )
 
-// links attach the node to the accounts of its NATS server that have JetStream,
-// each by a link of its own. The place of a link is that of its account.
+// links attach the node to the accounts of its NATS server that have JetStream, and
+// to the system account, each by a link of its own. The place of a link is that of
+// its account.
 type links struct {
 	included *included
-	served   []includedAccount
+	attached []includedAccount
 	list     []*bus.Link
 }
 
@@ -30,10 +31,10 @@ func (n *Node) startServer() (err error) {
 	if len(in.unused) > 0 {
 		n.logger.Info("settings of JetStream in nats.include that have no effect here: the store is the node's own", "settings", in.unused)
 	}
-	n.links = links{included: in, served: in.served()}
-	n.fenced = make([]uint64, len(n.links.served))
+	n.links = links{included: in, attached: in.attached()}
+	n.fenced = make([]uint64, len(n.links.attached))
 	var remotes []*server.RemoteLeafOpts
-	for place, account := range n.links.served {
+	for place, account := range n.links.attached {
 		link, err := bus.Listen(n.linkOptions(place, account.name))
 		if err != nil {
 			return err
@@ -50,7 +51,7 @@ func (n *Node) startServer() (err error) {
 	}
 	for place, link := range n.links.list {
 		if err := link.Attach(n.server, attachTimeout); err != nil {
-			return fmt.Errorf("account %s: %w", n.links.served[place].name, err)
+			return fmt.Errorf("account %s: %w", n.links.attached[place].name, err)
 		}
 	}
 	return nil
@@ -92,7 +93,7 @@ func leafCluster(cluster, account string) string {
 // prepare adds to the accounts what the NATS server does when JetStream is on in
 // it.
 func (ls *links) prepare(srv *server.Server) error {
-	for _, a := range ls.served {
+	for _, a := range ls.attached {
 		account, err := srv.LookupAccount(a.name)
 		if err != nil {
 			return fmt.Errorf("account %s: %w", a.name, err)
@@ -100,19 +101,46 @@ func (ls *links) prepare(srv *server.Server) error {
 		if err := mapDomain(account, ls.included.domain); err != nil {
 			return fmt.Errorf("account %s: domain %s: %w", a.name, ls.included.domain, err)
 		}
+		if a.system {
+			if err := ls.refuse(srv, account); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refuse has the API requests of accounts without JetStream answered in the
+// system account.
+func (ls *links) refuse(srv *server.Server, system *server.Account) error {
+	const everything = jetstream.RefusedPrefix + ">"
+	if err := system.AddServiceExport(everything, nil); err != nil {
+		return fmt.Errorf("account %s: export %s: %w", system.Name, everything, err)
+	}
+	for _, name := range ls.included.refused() {
+		account, err := srv.LookupAccount(name)
+		if err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
+		if err := account.AddServiceImport(system, "$JS.API.>", everything); err != nil {
+			return fmt.Errorf("account %s: import %s: %w", name, everything, err)
+		}
+		if err := mapDomain(account, ls.included.domain); err != nil {
+			return fmt.Errorf("account %s: domain %s: %w", name, ls.included.domain, err)
+		}
 	}
 	return nil
 }
 
 // accounts are those that have a door.
 func (ls *links) accounts() []member.Account {
-	accounts := make([]member.Account, len(ls.served))
-	for place, a := range ls.served {
+	accounts := make([]member.Account, len(ls.attached))
+	for place, a := range ls.attached {
 		name := a.name
 		if name == server.DEFAULT_GLOBAL_ACCOUNT {
 			name = machine.DefaultAccount
 		}
-		accounts[place] = member.Account{Name: name, Bus: ls.list[place]}
+		accounts[place] = member.Account{Name: name, System: a.system, Bus: ls.list[place]}
 	}
 	return accounts
 }

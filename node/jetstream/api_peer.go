@@ -1,13 +1,27 @@
 package jetstream
 
 import (
-	"slices"
-
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// consumerRemovePeer refuses to take a member out of a consumer: every consumer is
-// on every member, so there is none that could take the place.
+// streamRemovePeer refuses to take a member out of a stream: every stream is on
+// every member, so there is none that could take the place.
+func (d *Door) streamRemovePeer(r *request) any {
+	resp := &server.JSApiStreamRemovePeerResponse{ApiResponse: responseOf(server.JSApiStreamRemovePeerResponseType)}
+	var body server.JSApiStreamRemovePeerRequest
+	resp.Error = d.refusePeer(r, &body, &body.Peer)
+	return resp
+}
+
+// streamEvacuatePeer does the same.
+func (d *Door) streamEvacuatePeer(r *request) any {
+	resp := &server.JSApiStreamEvacuatePeerResponse{ApiResponse: responseOf(server.JSApiStreamEvacuatePeerResponseType)}
+	var body server.JSApiStreamEvacuatePeerRequest
+	resp.Error = d.refusePeer(r, &body, &body.Peer)
+	return resp
+}
+
+// consumerRemovePeer refuses to take a member out of a consumer.
 func (d *Door) consumerRemovePeer(r *request) any {
 	resp := &server.JSApiConsumerRemovePeerResponse{ApiResponse: responseOf(server.JSApiConsumerRemovePeerResponseType)}
 	var body server.JSApiConsumerRemovePeerRequest
@@ -41,10 +55,14 @@ func (d *Door) refusePeer(r *request, body any, peer *string) *server.ApiError {
 	if *peer == "" {
 		return server.NewJSBadRequestError()
 	}
-	if _, apiErr := d.lookupConsumer(r); apiErr != nil {
-		return apiErr
+	if len(r.args) > 1 {
+		if _, apiErr := d.lookupConsumer(r); apiErr != nil {
+			return apiErr
+		}
+	} else if d.machine.Stream(r.args[0]) == nil {
+		return server.NewJSStreamNotFoundError()
 	}
-	if *peer != cluster.Leader && !slices.ContainsFunc(cluster.Replicas, func(p *server.PeerInfo) bool { return p.Name == *peer }) {
+	if !isMember(cluster, *peer) {
 		return server.NewJSClusterPeerNotMemberError()
 	}
 	return server.NewJSPeerRemapError()

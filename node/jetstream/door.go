@@ -22,6 +22,14 @@ const (
 // prefixes are those of the subjects that are JetStream's own.
 var prefixes = []string{apiPrefix, ackPrefix, flowPrefix, snapshotPrefix}
 
+// prefixes are those of the subjects that the door serves.
+func (d *Door) prefixes() []string {
+	if d.options.System {
+		return []string{apiPrefix, RefusedPrefix}
+	}
+	return prefixes
+}
+
 // groupOf is the queue of the subscription to one of the prefixes.
 func groupOf(prefix string) string {
 	if prefix == apiPrefix {
@@ -34,13 +42,15 @@ func groupOf(prefix string) string {
 type Options struct {
 	Machine *machine.Machine // the caller applies to it, the door only reads
 	Account string           // of the machine, that the door serves
-	Bus     Bus
-	Node    Node
-	Logger  *slog.Logger
-	Random  *rand.Rand     // names of consumers, identifiers of advisories; required
-	Limits  machine.Limits // what the node's configuration allows
-	Domain  string         // JetStream domain; empty for none
-	Name    string         // of the node, for those who are told of requests
+	// System says that it is the system account of the NATS server.
+	System bool
+	Bus    Bus
+	Node   Node
+	Logger *slog.Logger
+	Random *rand.Rand     // names of consumers, identifiers of advisories; required
+	Limits machine.Limits // what the node's configuration allows
+	Domain string         // JetStream domain; empty for none
+	Name   string         // of the node, for those who are told of requests
 	// Queue is what the doors of one node share. Nil: this door is the only one.
 	Queue *Queue
 	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there
@@ -77,6 +87,7 @@ const (
 // Door is the front door of one node. See the package's documentation.
 type Door struct {
 	machine *machine.Account
+	log     *machine.Machine // with all accounts
 	bus     Bus
 	node    Node
 	logger  *slog.Logger
@@ -152,6 +163,7 @@ func New(options Options) *Door {
 	}
 	d := &Door{
 		machine: options.Machine.Account(options.Account),
+		log:     options.Machine,
 		bus:     options.Bus,
 		node:    options.Node,
 		logger:  options.Logger,
@@ -234,7 +246,7 @@ func (d *Door) Lead() {
 	}
 	d.startFeeds()
 	d.dropIntakes()
-	for _, prefix := range prefixes {
+	for _, prefix := range d.prefixes() {
 		d.bus.Subscribe(prefix+">", groupOf(prefix))
 	}
 }
@@ -263,7 +275,7 @@ func (d *Door) Yield() {
 	d.role = yielding
 	d.holdReads()
 	d.releasePulls(statusLeadershipChange)
-	for _, prefix := range prefixes {
+	for _, prefix := range d.prefixes() {
 		d.bus.Yield(prefix+">", groupOf(prefix))
 	}
 	for _, subject := range sortedKeys(d.subjects) {
@@ -290,7 +302,7 @@ func (d *Door) Depart() {
 }
 
 func (d *Door) unsubscribe() {
-	for _, prefix := range prefixes {
+	for _, prefix := range d.prefixes() {
 		d.bus.Unsubscribe(prefix+">", groupOf(prefix))
 	}
 	for _, subject := range sortedKeys(d.subjects) {
@@ -357,7 +369,7 @@ func (d *Door) handleReserved(m *Message) bool {
 	switch {
 	case bytes.HasPrefix(m.Subject, []byte(ackPrefix)):
 		d.handleAck(m)
-	case bytes.HasPrefix(m.Subject, []byte(apiPrefix)):
+	case bytes.HasPrefix(m.Subject, []byte(apiPrefix)), d.options.System:
 		d.handleRequest(m)
 	case bytes.HasPrefix(m.Subject, []byte(flowPrefix)):
 		d.handleFlowControl(m)

@@ -53,6 +53,8 @@ var endpoints = map[string]*endpoint{
 	"STREAM.MSG.GET":           {args: 1, read: true, private: true, serve: (*Door).messageGet},
 	"STREAM.MSG.DELETE":        {args: 1, serve: (*Door).messageDelete},
 	"STREAM.LEADER.STEPDOWN":   {args: 1, read: true, serve: (*Door).streamStepDown},
+	"STREAM.PEER.REMOVE":       {args: 1, read: true, serve: (*Door).streamRemovePeer},
+	"STREAM.PEER.EVACUATE":     {args: 1, read: true, serve: (*Door).streamEvacuatePeer},
 	"CONSUMER.CREATE":          {args: 1, open: true, serve: (*Door).consumerCreate},
 	"CONSUMER.DURABLE.CREATE":  {args: 2, serve: (*Door).consumerCreateDurable},
 	"CONSUMER.DELETE":          {args: 2, serve: (*Door).consumerDelete},
@@ -73,7 +75,14 @@ const (
 )
 
 // findEndpoint returns the endpoint of a subject with its arguments.
-func findEndpoint(subject string) (*endpoint, []string) {
+func (d *Door) findEndpoint(subject string) (*endpoint, []string) {
+	if d.options.System {
+		return findSystemEndpoint(subject)
+	}
+	return lookUp(endpoints, subject)
+}
+
+func lookUp(endpoints map[string]*endpoint, subject string) (*endpoint, []string) {
 	tokens := strings.Split(strings.TrimPrefix(subject, apiPrefix), ".")
 	name := ""
 	for used, token := range tokens[:min(len(tokens), 3)] {
@@ -96,7 +105,7 @@ func (d *Door) handleRequest(m *Message) {
 		return
 	}
 	subject := string(m.Subject)
-	e, args := findEndpoint(subject)
+	e, args := d.findEndpoint(subject)
 	if e == nil {
 		// The NATS server does not answer what means nothing: an account may import
 		// the API under a name below which it also imports something else.

@@ -8,6 +8,7 @@ import (
 // Account is an account of the NATS server that has JetStream.
 type Account struct {
 	Name   string // as the machine knows it
+	System bool   // it is the system account
 	Bus    Bus    // the attachment to that account
 	Limits machine.Limits
 }
@@ -35,7 +36,7 @@ const placeBits = 16
 func (l *life) openDoors() {
 	for place, account := range l.options.Accounts {
 		l.doors.list = append(l.doors.list, jetstream.New(jetstream.Options{
-			Machine: l.machine, Account: account.Name, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
+			Machine: l.machine, Account: account.Name, System: account.System, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
 			Limits: account.Limits, Domain: l.options.Domain,
 			Name: l.options.Name, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
 		}))
