@@ -18,10 +18,8 @@ type included struct {
 	disabled bool // JetStream is switched off: jetstream: disabled
 	domain   string
 	limits   server.JSLimitOpts
-	// memory and disk bound what all streams together reserve, in bytes; 0: no bound.
-	memory, disk int64
-	accounts     []includedAccount // by name
-	unused       []string          // settings of the jetstream block that mean nothing here
+	accounts []includedAccount // by name
+	unused   []string          // settings of the jetstream block that mean nothing here
 }
 
 // includedAccount is an account that the configuration names.
@@ -52,7 +50,6 @@ func readIncluded(path string) (*included, error) {
 	}
 	in := &included{
 		options: opts, domain: opts.JetStreamDomain, limits: opts.JetStreamLimits,
-		memory: max(opts.JetStreamMaxMemory, 0), disk: max(opts.JetStreamMaxStore, 0),
 	}
 	if opts.JetStreamKey != "" || opts.JetStreamTpm != (server.JSTpmOpts{}) {
 		return nil, fmt.Errorf("nats.include %s: jetstream: the store is not encrypted by the node; remove key and tpm, and encrypt the disk", path)
@@ -93,7 +90,7 @@ func (in *included) noteUnused(block any) {
 	settings, _ := block.(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		switch strings.ToLower(key) {
-		case "domain", "limits", "enable", "enabled", "max_memory_store", "max_mem_store", "max_mem", "max_file_store", "max_file":
+		case "domain", "limits", "enable", "enabled":
 		default:
 			in.unused = append(in.unused, key)
 		}
@@ -206,10 +203,21 @@ func (in *included) served() []includedAccount {
 // JetStream, and the system account, if there are accounts.
 func (in *included) attached() []includedAccount {
 	attached := in.served()
-	if system := in.systemAccount(); len(attached) > 0 && len(in.accounts) > 0 && system != "" {
+	if system := in.systemAccount(); !in.disabled && len(in.accounts) > 0 && system != "" {
+		in.nameSystemAccount(system)
 		attached = append(attached, includedAccount{name: system, system: true})
 	}
 	return attached
+}
+
+// nameSystemAccount has the NATS server make the system account at once. It would
+// make its default one only when it starts.
+func (in *included) nameSystemAccount(name string) {
+	opts := in.options
+	opts.SystemAccount = name
+	if !slices.ContainsFunc(opts.Accounts, func(a *server.Account) bool { return a.Name == name }) {
+		opts.Accounts = append(opts.Accounts, server.NewAccount(name))
+	}
 }
 
 // refused are the accounts whose clients are told that they have no JetStream.
