@@ -21,7 +21,9 @@ type cluster struct {
 	// whenLost is the configured when_majority_lost; empty for the product's own
 	// choice, which depends on the store's file system.
 	whenLost string
-	network  *network // nil: the members reach each other directly
+	// include is in every node's configuration of the NATS server; empty: nothing.
+	include string
+	network *network // nil: the members reach each other directly
 }
 
 // newCluster prepares the configurations of a cluster without starting it.

@@ -38,6 +38,11 @@ type holdfast struct{}
 func (holdfast) source() string { return "holdfast" }
 
 func (holdfast) arguments(c *cluster, n *node) ([]string, error) {
+	if c.include != "" {
+		if err := os.WriteFile(n.path("nats.conf"), []byte(c.include), 0o600); err != nil {
+			return nil, err
+		}
+	}
 	file := n.path("holdfast.toml")
 	if err := os.WriteFile(file, []byte(c.toml(n)), 0o644); err != nil {
 		return nil, err
@@ -64,7 +69,10 @@ func (holdfast) settle() {}
 func (c *cluster) toml(n *node) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name  = %q\nstore = %q\n\n", n.name, n.store())
-	fmt.Fprintf(&b, "[nats]\nlisten = %q\nroutes = %q\n\n", n.clientAddress(), n.routesAddress())
+	fmt.Fprintf(&b, "[nats]\nlisten = %q\nroutes = %q\n", n.clientAddress(), n.routesAddress())
+	if c.include != "" {
+		b.WriteString("include = \"nats.conf\"\n\n")
+	}
 	fmt.Fprintf(&b, "[monitor]\nlisten = %q\n\n", n.monitorAddress())
 	fmt.Fprintf(&b, "[cluster]\nname = %q\nsecret_file = %q\n", c.name, c.secretFile)
 	if c.whenLost != "" {
@@ -142,6 +150,7 @@ func (natsServer) arguments(c *cluster, n *node) ([]string, error) {
 		}
 		fmt.Fprintf(&b, "cluster: {name: %s, listen: %q, routes: [%s]}\n", c.name, n.routesAddress(), strings.Join(routes, ", "))
 	}
+	b.WriteString(c.include)
 	file := n.path("nats.conf")
 	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 		return nil, err

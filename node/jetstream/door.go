@@ -22,20 +22,22 @@ const (
 // prefixes are those of the subjects that are JetStream's own.
 var prefixes = []string{apiPrefix, ackPrefix, flowPrefix, snapshotPrefix}
 
-// prefixes are those of the subjects that the door serves.
-func (d *Door) prefixes() []string {
+// served are the subjects that are subscribed to, beside those of streams, each
+// with its queue.
+func (d *Door) served(each func(subject, queue string)) {
 	if d.options.System {
-		return []string{apiPrefix, RefusedPrefix}
+		for _, subject := range systemSubjects {
+			each(subject, queueGroup)
+		}
+		return
 	}
-	return prefixes
-}
-
-// groupOf is the queue of the subscription to one of the prefixes.
-func groupOf(prefix string) string {
-	if prefix == apiPrefix {
-		return directGroup
+	for _, prefix := range prefixes {
+		queue := queueGroup
+		if prefix == apiPrefix {
+			queue = directGroup
+		}
+		each(prefix+">", queue)
 	}
-	return queueGroup
 }
 
 // Options configure a door. Zero numbers mean the defaults.
@@ -246,9 +248,7 @@ func (d *Door) Lead() {
 	}
 	d.startFeeds()
 	d.dropIntakes()
-	for _, prefix := range d.prefixes() {
-		d.bus.Subscribe(prefix+">", groupOf(prefix))
-	}
+	d.served(d.bus.Subscribe)
 }
 
 // Handover proposes what has come together and stops proposing: what arrives
@@ -275,9 +275,7 @@ func (d *Door) Yield() {
 	d.role = yielding
 	d.holdReads()
 	d.releasePulls(statusLeadershipChange)
-	for _, prefix := range d.prefixes() {
-		d.bus.Yield(prefix+">", groupOf(prefix))
-	}
+	d.served(d.bus.Yield)
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Yield(subject, queueGroup)
 	}
@@ -302,9 +300,7 @@ func (d *Door) Depart() {
 }
 
 func (d *Door) unsubscribe() {
-	for _, prefix := range d.prefixes() {
-		d.bus.Unsubscribe(prefix+">", groupOf(prefix))
-	}
+	d.served(d.bus.Unsubscribe)
 	for _, subject := range sortedKeys(d.subjects) {
 		d.bus.Unsubscribe(subject, queueGroup)
 	}

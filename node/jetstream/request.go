@@ -104,6 +104,9 @@ func (d *Door) handleRequest(m *Message) {
 		d.handleNext(m)
 		return
 	}
+	if d.options.System && imported(m) {
+		return
+	}
 	subject := string(m.Subject)
 	e, args := d.findEndpoint(subject)
 	if e == nil {

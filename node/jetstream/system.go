@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -25,6 +26,17 @@ var systemEndpoints = map[string]*endpoint{
 	"ACCOUNT.PURGE":              {args: 1, serve: (*Door).accountPurge},
 	"ACCOUNT.STREAM.MOVE":        {args: 2, read: true, serve: (*Door).streamMove},
 	"ACCOUNT.STREAM.CANCEL_MOVE": {args: 2, read: true, serve: (*Door).streamCancelMove},
+}
+
+// systemSubjects are those that the door listens to in the system account.
+var systemSubjects = []string{server.JSApiAccountInfo, apiPrefix + "META.>", apiPrefix + "SERVER.>", apiPrefix + "ACCOUNT.>", RefusedPrefix + ">"}
+
+// imported reports whether a request comes from another account, which is not for
+// the system account to answer: the NATS server imports the API there into every
+// account with JetStream, as if the API were served from it, and notes about such
+// a request who sent it. The door of that account has it as well.
+func imported(r *Message) bool {
+	return bytes.HasPrefix(r.Subject, []byte(apiPrefix)) && len(headerValue(r.Header, server.ClientInfoHdr)) > 0
 }
 
 // refusedEndpoint answers everything that is asked of an account without JetStream.

@@ -58,7 +58,6 @@ func TestSystemRequests(t *testing.T) {
 		{"ACCOUNT.STREAM.MOVE.$G.ORDERS", `{"server":"n2"}`, server.JSClusterNoPeersErrF},
 		{"ACCOUNT.STREAM.CANCEL_MOVE.$G.ORDERS", ``, server.JSStreamReconfigureNotInProgressErr},
 		{"ACCOUNT.PURGE.a/b", ``, server.JSStreamGeneralErrorF},
-		{"STREAM.LIST", ``, server.JSNotEnabledForAccountErr},
 		{"INFO", ``, server.JSNotEnabledForAccountErr},
 	} {
 		h := newSystem(t, three())
@@ -101,6 +100,12 @@ func TestAccountsWithoutJetStreamAreToldSo(t *testing.T) {
 		if got := h.asked(RefusedPrefix+subject, ""); got != "" {
 			t.Errorf("%s: %s, want silence", subject, got)
 		}
+	}
+	inbox := h.other.inbox()
+	h.other.send(apiPrefix+"META.LEADER.STEPDOWN", inbox, "NATS/1.0\r\nNats-Request-Info: {\"acc\":\"A\"}\r\n\r\n", "")
+	h.run()
+	if got := h.other.take(inbox); len(got) > 0 {
+		t.Errorf("a request from another account: %q, want silence", got)
 	}
 	if len(h.node.stepped) > 0 {
 		t.Error("an account without JetStream made the leader step down")
