@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/conf"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"holdfast/node/machine"
 )
 
 // included is what a configuration in the NATS server's own syntax says: options
@@ -28,7 +30,8 @@ type includedAccount struct {
 	jetstream bool
 	system    bool                          // the system account
 	limits    server.JetStreamAccountLimits // -1: no limit
-	ownAPI    bool                          // it imports a service in the place of the JetStream API
+	limited   bool                          // limits says something
+	services  []string                      // subjects under which it imports services of other accounts
 }
 
 // unlimited are the limits of an account that says none.
@@ -106,8 +109,9 @@ func (in *included) readAccounts(block any) {
 			switch strings.ToLower(key) {
 			case "jetstream":
 				a.jetstream, a.limits = accountJetStream(value)
+				a.limited = a.limits != unlimited
 			case "imports":
-				a.ownAPI = importsAPI(value)
+				a.services = importedServices(value)
 			}
 		}
 		in.accounts = append(in.accounts, a)
@@ -149,10 +153,9 @@ func accountJetStream(value any) (enabled bool, limits server.JetStreamAccountLi
 	return is, limits
 }
 
-// importsAPI reports whether one of the imports of an account stands where the
-// JetStream API is asked about the account (serviceImportShadowed of the NATS
-// server).
-func importsAPI(value any) bool {
+// importedServices are the subjects under which the clients of an account reach
+// services of others.
+func importedServices(value any) (subjects []string) {
 	imports, _ := value.([]any)
 	for _, one := range imports {
 		settings, _ := one.(map[string]any)
@@ -161,11 +164,22 @@ func importsAPI(value any) bool {
 		if to, _ := settings["to"].(string); to != "" {
 			subject = to
 		}
-		if subject != "" && server.SubjectsCollide(subject, server.JSApiAccountInfo) {
-			return true
+		if subject != "" {
+			subjects = append(subjects, subject)
 		}
 	}
-	return false
+	return subjects
+}
+
+// machineLimits are those of the jetstream block that hold for every account.
+func (in *included) machineLimits() machine.Limits {
+	return machine.Limits{MaxAckPending: in.limits.MaxAckPending, MaxRequestBatch: in.limits.MaxRequestBatch, Duplicates: in.limits.Duplicates}
+}
+
+// ownAPI reports whether the account imports a service in the place of the
+// JetStream API (serviceImportShadowed of the NATS server).
+func (a *includedAccount) ownAPI() bool {
+	return slices.ContainsFunc(a.services, func(subject string) bool { return server.SubjectsCollide(subject, server.JSApiAccountInfo) })
 }
 
 // systemAccount is the name of the system account; empty: there is none.
@@ -232,7 +246,7 @@ func (in *included) refused() []string {
 		}
 	}
 	for _, a := range in.accounts {
-		if !a.jetstream && !a.ownAPI && a.name != in.systemAccount() {
+		if !a.jetstream && !a.ownAPI() && a.name != in.systemAccount() {
 			names = append(names, a.name)
 		}
 	}

@@ -46,13 +46,16 @@ type Options struct {
 	Account string           // of the machine, that the door serves
 	// System says that it is the system account of the NATS server.
 	System bool
-	Bus    Bus
-	Node   Node
-	Logger *slog.Logger
-	Random *rand.Rand     // names of consumers, identifiers of advisories; required
-	Limits machine.Limits // what the node's configuration allows
-	Domain string         // JetStream domain; empty for none
-	Name   string         // of the node, for those who are told of requests
+	// Imports are the subjects under which the account imports services of others:
+	// there this door is not the only one to answer.
+	Imports []string
+	Bus     Bus
+	Node    Node
+	Logger  *slog.Logger
+	Random  *rand.Rand     // names of consumers, identifiers of advisories; required
+	Limits  machine.Limits // what the node's configuration allows
+	Domain  string         // JetStream domain; empty for none
+	Name    string         // of the node, for those who are told of requests
 	// Queue is what the doors of one node share. Nil: this door is the only one.
 	Queue *Queue
 	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there

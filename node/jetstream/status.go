@@ -67,10 +67,16 @@ func (d *Door) sendHeartbeat(to []byte, consumerSeq, streamSeq uint64, stalled [
 
 // sendNoResponders answers as the NATS server answers when nobody listens on a
 // subject. The door listens on whole families of subjects, so it has to say
-// itself that a consumer or a stream is not there.
+// itself that a consumer or a stream is not there. Where the account imports a
+// service of another one, that may have an answer.
 func (d *Door) sendNoResponders(to, subject []byte) {
 	if len(to) == 0 {
 		return
+	}
+	for _, service := range d.options.Imports {
+		if server.SubjectsCollide(service, string(subject)) {
+			return
+		}
 	}
 	b := append(d.scratch[:0], "NATS/1.0 503\r\nNats-Subject: "...)
 	b = append(b, subject...)

@@ -11,6 +11,8 @@ type Account struct {
 	System bool   // it is the system account
 	Bus    Bus    // the attachment to that account
 	Limits machine.Limits
+	// Imports are the subjects of services that it imports from other accounts.
+	Imports []string
 }
 
 // buses are the attachments of all accounts.
@@ -36,7 +38,7 @@ const placeBits = 16
 func (l *life) openDoors() {
 	for place, account := range l.options.Accounts {
 		l.doors.list = append(l.doors.list, jetstream.New(jetstream.Options{
-			Machine: l.machine, Account: account.Name, System: account.System, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
+			Machine: l.machine, Account: account.Name, System: account.System, Imports: account.Imports, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
 			Limits: account.Limits, Domain: l.options.Domain,
 			Name: l.options.Name, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
 		}))
