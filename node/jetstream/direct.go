@@ -193,7 +193,7 @@ func (d *Door) flushDirect() {
 	reads := &d.direct.reads
 	wanted := len(reads.next) > 0 || d.direct.state == directOpening
 	if wanted && !reads.underWay && !d.direct.asked && len(d.direct.batches) < maxBatches {
-		d.ask(reads)
+		d.ask(reads, len(reads.next))
 	}
 	d.continueBatches()
 }

@@ -1,8 +1,23 @@
 package jetstream
 
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
 // maxReads bounds the requests that wait for a barrier. nats-server keeps as
 // many API requests in its queue.
 const maxReads = 10_000
+
+// A flood of API requests does not hold up publishes: requests are served a few
+// at a time (a page of a list counts as many), and between two such groups
+// the loop has readRespite for everything else that came.
+const (
+	readsPerBarrier = 64
+	listWeight      = 32
+	readRespite     = int64(100 * time.Microsecond)
+)
 
 // reads are the requests that wait for a barrier. One barrier is under way at
 // a time, and serves every request that came before it.
@@ -11,6 +26,7 @@ type reads struct {
 	current  []*request // for the barrier under way
 	context  uint64     // of the barrier under way, or the last
 	underWay bool
+	rest     int64 // the next barrier does not start before, in the log's time
 }
 
 func (r *reads) reset() { *r = reads{} }
@@ -24,12 +40,29 @@ func (r *reads) add(request *request) bool {
 	return true
 }
 
-// ask starts a barrier for everything that waits.
-func (d *Door) ask(r *reads) {
+// group is how many of the waiting requests are served together.
+func (r *reads) group() int {
+	weight := 0
+	for n, request := range r.next {
+		if strings.Contains(request.subject, ".LIST") {
+			weight += listWeight
+		} else {
+			weight++
+		}
+		if weight >= readsPerBarrier {
+			return n + 1
+		}
+	}
+	return len(r.next)
+}
+
+// ask starts a barrier for so many of the requests that wait.
+func (d *Door) ask(r *reads, most int) {
 	d.barriers++
 	r.context = d.barriers
 	r.underWay = true
-	r.current, r.next = r.next, r.current[:0]
+	r.current = append(r.current[:0], r.next[:most]...)
+	r.next = slices.Delete(r.next, 0, most)
 	d.node.Barrier(r.context)
 }
 
@@ -55,8 +88,8 @@ func (d *Door) afterBarrier(r *request) {
 
 // startBarrier asks for a barrier if somebody waits for one.
 func (d *Door) startBarrier() {
-	if !d.reads.underWay && len(d.reads.next) > 0 {
-		d.ask(&d.reads)
+	if r := &d.reads; !r.underWay && len(r.next) > 0 && d.node.Now() >= r.rest {
+		d.ask(r, r.group())
 	}
 }
 
@@ -85,6 +118,9 @@ func (d *Door) Barriered(context uint64, ok bool) {
 			d.answerUnavailable(request)
 		}
 	})
+	if len(r.next) > 0 {
+		r.rest = d.node.Now() + readRespite
+	}
 }
 
 // holdReads keeps the requests that wait for a barrier, for the next leader.
