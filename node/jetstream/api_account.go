@@ -27,7 +27,7 @@ func (d *Door) accountInfo(r *request) any {
 		stats.Limits.MaxAckPending = d.options.Limits.MaxAckPending
 	}
 	for _, s := range d.machine.Streams() {
-		config, used := s.Config(), s.State().Bytes
+		config, state := s.Config(), s.State()
 		reserved := uint64(max(config.MaxBytes, 0))
 		if replicas := uint64(max(config.Replicas, 1)); reserved > math.MaxInt64/replicas {
 			reserved = math.MaxInt64
@@ -35,13 +35,13 @@ func (d *Door) accountInfo(r *request) any {
 			reserved *= replicas
 		}
 		if config.Storage == server.MemoryStorage {
-			stats.Memory += used
+			stats.Memory += state.Bytes
 			stats.ReservedMemory += reserved
 		} else {
-			stats.Store += used
+			stats.Store += state.Bytes
 			stats.ReservedStore += reserved
 		}
-		stats.Consumers += len(s.Consumers())
+		stats.Consumers += state.Consumers
 		stats.Streams++
 	}
 	resp.JetStreamAccountStats = stats

@@ -21,6 +21,7 @@ type Account struct {
 	streams map[string]*Stream
 	intakes map[string]*Stream // being filled, see intake.go
 	router  router
+	mirrors map[string][]string // names of the streams that mirror one of that name, in order
 }
 
 // Account returns the account of that name.
@@ -56,16 +57,8 @@ func (a *Account) Streams() []*Stream {
 
 // MirrorsOf returns the names of the streams that mirror one of that name, in
 // order.
-func (a *Account) MirrorsOf(name string) []string {
-	var names []string
-	for own, s := range a.streams {
-		if s.config.Mirror != nil && s.config.Mirror.Name == name {
-			names = append(names, own)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
+// It must not be changed.
+func (a *Account) MirrorsOf(name string) []string { return a.mirrors[name] }
 
 // Match returns the account's stream that stores messages of that subject, or
 // nil. It does not allocate.
@@ -96,6 +89,14 @@ func (a *Account) NextExpiry() int64 { return a.machine.NextExpiry() }
 // register makes a stream known under its name and subjects.
 func (a *Account) register(s *Stream) {
 	a.streams[s.config.Name] = s
+	if mirror := s.config.Mirror; mirror != nil {
+		if a.mirrors == nil {
+			a.mirrors = make(map[string][]string)
+		}
+		names := a.mirrors[mirror.Name]
+		at, _ := slices.BinarySearch(names, s.config.Name)
+		a.mirrors[mirror.Name] = slices.Insert(names, at, s.config.Name)
+	}
 	for _, subject := range s.config.Subjects {
 		a.router.add(subject, s)
 	}
@@ -108,6 +109,12 @@ func (a *Account) unregister(s *Stream) {
 		return
 	}
 	delete(a.streams, s.config.Name)
+	if mirror := s.config.Mirror; mirror != nil {
+		left := slices.DeleteFunc(a.mirrors[mirror.Name], func(name string) bool { return name == s.config.Name })
+		if a.mirrors[mirror.Name] = left; len(left) == 0 {
+			delete(a.mirrors, mirror.Name)
+		}
+	}
 	for _, subject := range s.config.Subjects {
 		a.router.remove(subject)
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -65,4 +66,30 @@ func TestAccountNamesAreBounded(t *testing.T) {
 	if err := w.machine.Apply(1, w.batch.Bytes(), &w.results); err == nil {
 		t.Error("applied")
 	}
+}
+
+// The mirrors of a stream are known without a look at all streams.
+func TestMirrorsOf(t *testing.T) {
+	w := newWorld(t)
+	w.stream("O")
+	mirror := func(c *server.StreamConfig) { c.Subjects, c.Mirror = nil, &server.StreamSource{Name: "O"} }
+	for _, name := range []string{"M2", "M1", "M3"} {
+		w.stream(name, mirror)
+	}
+	expect(t, "mirrors", fmt.Sprint(w.machine.Account(DefaultAccount).MirrorsOf("O")), "[M1 M2 M3]")
+	if err := w.updateStream("M1", func(c *server.StreamConfig) { c.Mirror, c.Subjects = nil, []string{"m"} }); err != nil {
+		t.Fatal(err)
+	}
+	w.batch.DeleteStream(w.machine.Stream("M3").Incarnation())
+	w.apply()
+	expect(t, "mirrors that are left", fmt.Sprint(w.machine.Account(DefaultAccount).MirrorsOf("O")), "[M2]")
+	durable := make(map[string][]byte)
+	puts, _ := w.machine.Checkpoint()
+	for _, p := range puts {
+		durable[string(p.Key)] = p.Value
+	}
+	expect(t, "after a restore", fmt.Sprint(restored(t, w.machine, durable).Account(DefaultAccount).MirrorsOf("O")), "[M2]")
+	w.batch.DeleteStream(w.machine.Stream("M2").Incarnation())
+	w.apply()
+	expect(t, "none", len(w.machine.Account(DefaultAccount).MirrorsOf("O")), 0)
 }
