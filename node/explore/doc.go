@@ -9,8 +9,9 @@
 // duplicated or lost; a member's clock reaches its next heartbeat or its election
 // timeout; a write becomes durable; a copy is staged or switched to; a client
 // writes; a process dies, losing what it had not written, and starts; a store is
-// wiped, or an old one returns; a disk stalls; a link breaks; an operator gives a
-// command. Search.Run goes breadth-first through the worlds that these lead to
+// wiped, or an old one returns, or an older state of it; a disk stalls; a link
+// breaks; an operator gives a command. Search.Run goes breadth-first through the
+// worlds that these lead to
 // and keeps one of each Fingerprint; Search.Walk goes far at random.
 //
 // # What is judged
@@ -22,7 +23,8 @@
 // leaders of one term, a founding that the own promise does not name, a listed
 // store that holds another lineage, a core that stops or panics. And from reached
 // states (recover.go), L1: once faults stop, one live lineage has every member as
-// a voter, none frozen.
+// a voter, none frozen. In a long check, the searches that exhaust their limits look
+// at L1 in every state, the others in one of a hundred.
 //
 // The judge looks at stores and at what replicas say to the outside. It shares no
 // code with the rules.

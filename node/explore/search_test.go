@@ -56,6 +56,9 @@ func TestEveryReachedStateKeepsTheRules(t *testing.T) {
 			s.States, s.Recover, s.Memory = e.states, 200, uint64(memory)<<20
 			if minutes > 0 {
 				s.States, s.Recover = 0, 100
+				if e.states == 0 { // few enough to look at the liveness of each
+					s.Recover = 1
+				}
 				s.Time = time.Duration(minutes) * time.Minute / time.Duration(2*len(searches))
 			}
 			r := s.Run(start)

@@ -90,17 +90,24 @@ func (c *checks) disturbed() { clear(c.touch) }
 // its first source may have stopped leading.
 const maxCopies = 3
 
+// copyAsked counts copies in the quiet phase. One that is not asked for, because a
+// slow disk still writes the one before that was given up, costs nothing.
+func (c *checks) copyAsked(p *process) {
+	h, w := p.host, c.world
+	if !w.clients.quiet {
+		return
+	}
+	if c.copies[h.name]++; c.copies[h.name] > maxCopies {
+		w.fail("copied again and again: %s begins copy %d of the quiet phase", h.name, c.copies[h.name])
+	}
+}
+
 // copying: a copy of the whole store is the last resort. A follower that could
 // take every entry from its leader is not left behind by what the leader lets go
 // of, however slow its disk is; and who needs a copy does not need copies again
 // and again.
 func (c *checks) copying(p *process, line string) {
 	h, w := p.host, c.world
-	if w.clients.quiet {
-		if c.copies[h.name]++; c.copies[h.name] > maxCopies {
-			w.fail("copied again and again: %s begins copy %d of the quiet phase", h.name, c.copies[h.name])
-		}
-	}
 	if !strings.Contains(line, "purpose=catch-up") {
 		return
 	}

@@ -57,6 +57,8 @@ func (c *checks) heard(p *process, _ slog.Level, line string) {
 	switch {
 	case strings.Contains(line, " founded from "):
 		c.account[p.host.name] = line
+	case strings.Contains(line, "asking for a copy of the store"):
+		c.copyAsked(p)
 	case strings.Contains(line, "copying the log of the leader"):
 		c.copying(p, line)
 	case strings.Contains(line, "the log's clock is set"):
