@@ -252,7 +252,7 @@ func (l *life) do(st step) error {
 		if err := l.store.Close(); err != nil {
 			return err
 		}
-		if _, err := l.dir.Quarantine("a reason"); err != nil {
+		if _, err := l.dir.Quarantine(asideReason); err != nil {
 			return err
 		}
 		return l.open()
@@ -269,6 +269,9 @@ func (l *life) stage(chunks int) (*Stage, error) {
 	}
 	return g, err
 }
+
+// asideReason is why a process sets its store aside.
+const asideReason = "a reason"
 
 // errLost is what the checkers say.
 var errLost = errors.New("not what it has to be")
@@ -333,7 +336,7 @@ func sameMoment(d *Dir, got picture, want moment) error {
 	// cut it may be there again, and is set aside like anything that was found.
 	aside = slices.DeleteFunc(aside, func(q Quarantined) bool {
 		found, err := surveyFile(q.Path)
-		return err == nil && q.Reason == "left behind by a crash" && found.head.identity.Lineage.Blank() && found.head.last == 0
+		return err == nil && q.Reason != asideReason && found.head.identity.Lineage.Blank() && found.head.last == 0
 	})
 	if len(aside) != len(want.aside) {
 		return fmt.Errorf("%w: %d stores are set aside, want %d", errLost, len(aside), len(want.aside))
