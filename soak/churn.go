@@ -59,8 +59,14 @@ type client struct {
 	js   jetstream.JetStream
 }
 
-func newChurn(nodes []*servers.Node, leak bool) *churn {
-	return &churn{nodes: nodes, leak: leak, jobs: newJobs()}
+func newChurn(nodes []*servers.Node, o *options) *churn {
+	c := &churn{nodes: nodes, leak: o.leak}
+	for _, j := range newJobs() {
+		if len(o.only) == 0 || slices.Contains(o.only, j.name) {
+			c.jobs = append(c.jobs, j)
+		}
+	}
+	return c
 }
 
 // prepare connects to every node and makes what stays for the whole run.
@@ -198,6 +204,25 @@ func (c *churn) clear(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("purge %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// isOver returns nil when nothing is there but what stays for the whole run: clients
+// have deleted the rest, or the servers have.
+func (c *churn) isOver(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	js, err := jetstream.New(c.conns[0])
+	if err != nil {
+		return err
+	}
+	account, err := js.AccountInfo(ctx)
+	if err != nil {
+		return err
+	}
+	if account.Streams != 3 || account.Consumers != 0 {
+		return fmt.Errorf("%d streams and %d consumers are there instead of 3 and none", account.Streams, account.Consumers)
 	}
 	return nil
 }

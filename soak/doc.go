@@ -1,6 +1,6 @@
 // Soak keeps three nodes busy for as long as it is told and looks for what grows.
 //
-//	go run ./soak [-minutes N] [-dir FOLDER] [-profiles FOLDER] [-leak]
+//	go run ./soak [-minutes N] [-dir FOLDER] [-profiles FOLDER] [-only ROUNDS] [-leak]
 //
 // Clients on every node create, use and delete: streams, consumers, connections,
 // buckets, objects (churn.go); the lead goes from node to node all the while. Much

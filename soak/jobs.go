@@ -34,6 +34,13 @@ func newJobs() []*job {
 	}
 }
 
+func jobNames() (names []string) {
+	for _, j := range newJobs() {
+		names = append(names, j.name)
+	}
+	return names
+}
+
 const (
 	// roundMessages is how many messages a round publishes.
 	roundMessages = 20

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -23,6 +25,7 @@ type options struct {
 	folder   string
 	profiles string // a folder for profiles of the nodes, or ""
 	leak     bool
+	only     []string // the kinds of rounds, all if empty
 }
 
 func main() {
@@ -62,12 +65,20 @@ func parse(arguments []string) (*options, error) {
 	flags.StringVar(&o.folder, "dir", os.TempDir(), "a `FOLDER` for the binary and the stores")
 	flags.StringVar(&o.profiles, "profiles", "", "a `FOLDER` that gets profiles of every node's memory and goroutines: before the churn, in the middle of it, and after it")
 	flags.BoolVar(&o.leak, "leak", false, "let the clients forget to delete and to close, to see it found")
+	only := flags.String("only", "", "comma-separated kinds of rounds, to find out which of them makes something grow: "+strings.Join(jobNames(), ", "))
 	if err := flags.Parse(arguments); err != nil {
 		return nil, err
 	}
 	o.length = time.Duration(*minutes * float64(time.Minute))
 	if flags.NArg() > 0 || o.length <= 0 {
 		return nil, errors.New("bad arguments; see -help")
+	}
+	for name := range strings.SplitSeq(*only, ",") {
+		if name != "" && !slices.Contains(jobNames(), name) {
+			return nil, fmt.Errorf("-only: no kind of rounds %q", name)
+		} else if name != "" {
+			o.only = append(o.only, name)
+		}
 	}
 	return o, nil
 }
@@ -112,7 +123,7 @@ func (o *options) run(ctx context.Context, out io.Writer) (all []finding, err er
 		return nil, err
 	}
 	w := &watch{nodes: nodes, began: time.Now(), profiles: o.profiles}
-	s := &soak{options: o, cluster: c, watch: w, churn: newChurn(nodes, o.leak), out: out}
+	s := &soak{options: o, cluster: c, watch: w, churn: newChurn(nodes, o), out: out}
 	err = s.run(ctx)
 	for _, n := range nodes {
 		err = errors.Join(err, n.Ended())
@@ -172,6 +183,11 @@ func (s *soak) rest(ctx context.Context, measure func(context.Context, time.Dura
 	}
 	if err := s.cluster.WaitWhole(ctx, startTime); err != nil {
 		return err
+	}
+	if !s.leak {
+		if err := servers.Await(ctx, startTime, restPause, func() error { return s.churn.isOver(ctx) }); err != nil {
+			return fmt.Errorf("%v after the last round: %w", startTime, err)
+		}
 	}
 	return measure(ctx, restTime)
 }

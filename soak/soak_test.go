@@ -112,11 +112,11 @@ func TestReportNamesWhatGrew(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	o, err := parse(strings.Fields("-minutes 0.5 -dir /x -profiles /y -leak"))
-	if err != nil || o.length != 30*time.Second || o.folder != "/x" || o.profiles != "/y" || !o.leak {
+	o, err := parse(strings.Fields("-minutes 0.5 -dir /x -profiles /y -leak -only keys,objects"))
+	if err != nil || o.length != 30*time.Second || o.folder != "/x" || o.profiles != "/y" || !o.leak || len(o.only) != 2 {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	for _, bad := range []string{"-minutes 0", "extra"} {
+	for _, bad := range []string{"-minutes 0", "extra", "-only cakes"} {
 		if code := command(context.Background(), strings.Fields(bad), &bytes.Buffer{}); code != 2 {
 			t.Errorf("%q: exit code %d", bad, code)
 		}
