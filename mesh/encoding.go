@@ -32,14 +32,23 @@ func AppendStatus(dst []byte, s *Status) []byte {
 // protocol.ErrMalformed.
 func DecodeStatus(data []byte) (Status, error) {
 	r := protocol.Reader{Rest: data}
-	if r.Byte() != encodingVersion {
-		r.Fail()
+	if err := checkVersion("mesh status", r.Byte()); err != nil {
+		return Status{}, err
 	}
 	s := readStatus(&r)
 	if err := r.Done("mesh status"); err != nil {
 		return Status{}, err
 	}
 	return s, nil
+}
+
+// checkVersion: members of different releases understand each other only if they
+// write the same.
+func checkVersion(what string, found byte) error {
+	if found != encodingVersion {
+		return fmt.Errorf("%s of version %d, this program speaks %d: run the same release of holdfast on every node: %w", what, found, encodingVersion, protocol.ErrMalformed)
+	}
+	return nil
 }
 
 // AppendMessage appends the encoded message to dst. Fields that its type does
@@ -75,8 +84,8 @@ func AppendMessage(dst []byte, m *Message) []byte {
 // protocol.ErrMalformed; a type that this version does not know is one.
 func DecodeMessage(data []byte) (Message, error) {
 	r := protocol.Reader{Rest: data}
-	if r.Byte() != encodingVersion {
-		r.Fail()
+	if err := checkVersion("mesh message", r.Byte()); err != nil {
+		return Message{}, err
 	}
 	m := Message{Type: Type(r.Byte())}
 	m.Status = readStatus(&r)

@@ -70,15 +70,21 @@ func Start(cfg *config.Config, logger *slog.Logger) (*Node, error) {
 	n := &Node{config: cfg, logger: logger, mail: newMailbox(), done: make(chan struct{}), started: time.Now(), uptime: newUptime()}
 	if err := n.open(); err != nil {
 		n.release()
-		if errors.Is(err, wal.ErrForeign) || errors.Is(err, wal.ErrNewerFormat) || errors.Is(err, member.ErrUnreadable) {
-			err = fmt.Errorf("%w: %w", ErrRefused, err)
-		}
-		return nil, err
+		return nil, refusal(err)
 	}
 	logger.Info("started", "member", cfg.Name, "cluster", cfg.Cluster.Name, "store", n.member.Identity().Store, "lineage", n.member.Identity().Lineage,
 		"clients", n.server.Addr(), "monitor", n.monitorAddress, "mesh", n.environment.era.transport.Addr(), "folder", cfg.Store)
 	go n.run()
 	return n, nil
+}
+
+// refusal marks an error that another start of the same program would only meet
+// again.
+func refusal(err error) error {
+	if errors.Is(err, wal.ErrForeign) || errors.Is(err, wal.ErrNewerFormat) || errors.Is(err, member.ErrUnreadable) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }
 
 // open takes what the node needs, in the order in which a refusal is cheapest.
@@ -153,6 +159,7 @@ func (n *Node) run() {
 			n.notify.alive()
 		}
 		ended, n.err = n.member.Ended()
+		n.err = refusal(n.err)
 	}
 	n.notify.stopping()
 	time.Sleep(lastWords)

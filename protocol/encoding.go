@@ -9,6 +9,24 @@ import (
 // ErrMalformed is wrapped by every decoding error of this package.
 var ErrMalformed = errors.New("malformed")
 
+// ErrNewerFormat is wrapped by the error about data that a newer release of this
+// program has made. Nothing is wrong with the data, so it must not be given up; only
+// that release, or a later one, can go on with it.
+var ErrNewerFormat = errors.New("newer format")
+
+// CheckVersion compares the version that data begins with to the one that this
+// program reads and writes. No release has written an older one yet; the first that
+// changes a format has to go on reading what was there before.
+func CheckVersion(what string, found, known byte) error {
+	switch {
+	case found > known:
+		return fmt.Errorf("%w: %s has version %d, this program knows up to %d: run a newer release of holdfast", ErrNewerFormat, what, found, known)
+	case found < known:
+		return fmt.Errorf("%s has version %d, which no release has written: %w", what, found, ErrMalformed)
+	}
+	return nil
+}
+
 // MinFoundingBytes is the least that AppendFounding appends.
 const MinFoundingBytes = 8 + 8 + 1 + 8 + 3
 

@@ -144,7 +144,7 @@ func appendEntryHeader(dst []byte, e *protocol.Entry, usual protocol.Lineage) []
 func DecodeMessage(data []byte) (Message, error) {
 	r := protocol.Reader{Rest: data}
 	if version := r.Byte(); version != messageVersion {
-		return Message{}, fmt.Errorf("decode replication message: version %d: %w", version, protocol.ErrMalformed)
+		return Message{}, fmt.Errorf("replication message of version %d, this program speaks %d: run the same release of holdfast on every node: %w", version, messageVersion, protocol.ErrMalformed)
 	}
 	m := Message{Type: MessageType(r.Byte())}
 	flags := r.Byte()

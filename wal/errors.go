@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+
+	"holdfast/protocol"
 )
 
 // Refusals: nothing was touched, and the text that wraps them names both sides.
@@ -13,7 +15,7 @@ var (
 	// something else altogether.
 	ErrForeign = errors.New("belongs to somebody else")
 	// ErrNewerFormat: the folder was written by a newer program.
-	ErrNewerFormat = errors.New("newer format")
+	ErrNewerFormat = protocol.ErrNewerFormat
 	// ErrDiskFull: there is no room for the change; the store is unharmed and
 	// the same call can succeed later.
 	ErrDiskFull = errors.New("no room on the disk")

@@ -234,14 +234,15 @@ func frameSum(frame []byte) uint32 {
 
 // frame is what one whole frame says. Its slices are in the journal's bytes.
 type frame struct {
-	number uint64
-	bytes  int64 // whole blocks
-	body   []byte
+	number  uint64
+	version byte  // only its header is known of one that a newer program wrote
+	bytes   int64 // whole blocks
+	body    []byte
 }
 
 // openFrame checks the frame of a journal at the beginning of some bytes.
 func openFrame(tag, at []byte) (frame, bool) {
-	if len(at) < frameHeaderBytes || !bytes.Equal(at[:tagBytes], tag) || at[tagBytes] != frameVersion {
+	if len(at) < frameHeaderBytes || !bytes.Equal(at[:tagBytes], tag) {
 		return frame{}, false
 	}
 	end := frameHeaderBytes + int64(binary.LittleEndian.Uint32(at[12:]))
@@ -249,9 +250,10 @@ func openFrame(tag, at []byte) (frame, bool) {
 		return frame{}, false
 	}
 	return frame{
-		number: binary.LittleEndian.Uint64(at[16:]),
-		bytes:  blocks(int(end)),
-		body:   at[frameHeaderBytes:end],
+		number:  binary.LittleEndian.Uint64(at[16:]),
+		version: at[tagBytes],
+		bytes:   blocks(int(end)),
+		body:    at[frameHeaderBytes:end],
 	}, true
 }
 
@@ -266,6 +268,9 @@ func pendingFrames(area []byte, after uint64) ([]frame, error) {
 		if !ok || f.number != after+uint64(len(found))+1 {
 			break
 		}
+		if err := f.checkVersion(); err != nil {
+			return found, err
+		}
 		found = append(found, f)
 		next += f.bytes
 	}
@@ -278,8 +283,15 @@ func pendingFrames(area []byte, after uint64) ([]frame, error) {
 	return found, nil
 }
 
+func (f *frame) checkVersion() error {
+	return protocol.CheckVersion(fmt.Sprintf("frame %d of the journal", f.number), f.version, frameVersion)
+}
+
 // writes decodes what the commit of a frame wrote, and the head that it made.
 func (f *frame) writes() (writes []*protocol.Write, h head, err error) {
+	if err := f.checkVersion(); err != nil {
+		return nil, h, err
+	}
 	if len(f.body) < headBytes {
 		return nil, h, fmt.Errorf("journal, frame %d: %w", f.number, protocol.ErrMalformed)
 	}

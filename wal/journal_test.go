@@ -355,7 +355,7 @@ func FuzzFrame(f *testing.F) {
 	body, _ := appendWrite(make([]byte, 0, 4096), w)
 	f.Add(append(body, appendHead(nil, &head{last: 4, frames: 1})...), uint64(1))
 	f.Fuzz(func(t *testing.T, body []byte, number uint64) {
-		made := frame{number: number, body: body}
+		made := frame{number: number, version: frameVersion, body: body}
 		if writes, h, err := made.writes(); err == nil {
 			again := make([]byte, 0, 2*len(body)+4096)
 			for _, w := range writes {

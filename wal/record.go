@@ -91,9 +91,8 @@ func openRecord(record []byte, name string, version byte) (protocol.Reader, erro
 	if recordSum(content, name) != binary.LittleEndian.Uint32(record[len(record)-4:]) {
 		return protocol.Reader{}, fmt.Errorf("decode %s record: checksum mismatch", name)
 	}
-	if content[0] > version {
-		return protocol.Reader{}, fmt.Errorf("decode %s record: %w: it has version %d, this program knows %d",
-			name, ErrNewerFormat, content[0], version)
+	if err := protocol.CheckVersion("it", content[0], version); err != nil {
+		return protocol.Reader{}, fmt.Errorf("decode %s record: %w", name, err)
 	}
 	return protocol.Reader{Rest: content[1:]}, nil
 }

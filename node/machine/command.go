@@ -51,6 +51,15 @@ const (
 	headerLengthSize = 4
 )
 
+// checkBatch: an entry's data begins as a batch does, and this program knows all
+// commands that can be in it. Whoever adds a command raises the version.
+func checkBatch(data []byte) error {
+	if len(data) < batchHeaderSize {
+		return fmt.Errorf("not a batch: %w", protocol.ErrMalformed)
+	}
+	return protocol.CheckVersion("the batch", data[0], batchVersion)
+}
+
 type opcode byte
 
 const (

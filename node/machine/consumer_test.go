@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -46,6 +47,23 @@ func TestAckAllAndNone(t *testing.T) {
 	w.deliver(none, 3)
 	expect(t, "none", state(none), "delivered 3/3 floor 3/3 unacked 0 redelivered 0 pending 1")
 	expect(t, "none is due", none.NextDue(), 0)
+}
+
+// The number of deliveries of one message stays at the most that it can say.
+func TestDeliveriesAreCountedToTheEnd(t *testing.T) {
+	w := newWorld(t)
+	s := w.stream("A")
+	c := w.consumer(s, server.ConsumerConfig{AckPolicy: server.AckExplicit, AckWait: time.Second})
+	w.publishAll(s, "a.1")
+	w.deliver(c, 1)
+	w.pass(time.Second)
+	expect(t, "again", w.deliver(c, 1), "1/2/2")
+	c.pending.at(1).tries = math.MaxUint32 - 1
+	for _, want := range []string{"1/3/4294967295", "1/4/4294967295", "1/5/4294967295"} {
+		w.pass(time.Second)
+		expect(t, "near the top", w.deliver(c, 1), want)
+	}
+	expect(t, "state", state(c), "delivered 5/1 floor 0/0 unacked 1 redelivered 1 pending 0")
 }
 
 func TestRedelivery(t *testing.T) {

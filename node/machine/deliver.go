@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"math"
 	"slices"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -93,7 +94,10 @@ func (d *dispatch) redeliver() bool {
 			return false
 		}
 		c.due.pop()
-		if p.tries++; p.tries == 2 {
+		if p.tries < math.MaxUint32 { // a message that is refused at once gets there in weeks
+			p.tries++
+		}
+		if p.tries == 2 {
 			c.redelivered++
 		}
 		c.arm(p, c.dueAfter(p.tries))

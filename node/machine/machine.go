@@ -92,11 +92,11 @@ func (m *Machine) Skip(index uint64) { m.applied = index }
 
 // Apply applies the batch entry at index, whose data is data, and describes
 // the outcome in out. Data is not kept. An error means that the data cannot be
-// decoded (the log is damaged) or that the index is not above Applied; the
+// decoded (the log is damaged, or protocol.ErrNewerFormat) or that the index is not above Applied; the
 // entry may be half applied, and the machine must not be used any more.
 func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
-	if len(data) < batchHeaderSize || data[0] != batchVersion {
-		return fmt.Errorf("apply entry %d: not a batch of version %d: %w", index, batchVersion, protocol.ErrMalformed)
+	if err := checkBatch(data); err != nil {
+		return fmt.Errorf("apply entry %d: %w", index, err)
 	}
 	if index <= m.applied {
 		return fmt.Errorf("apply entry %d: entry %d is applied already", index, m.applied)

@@ -102,8 +102,8 @@ func checkValue(key, value []byte) ([]byte, error) {
 	if valueSum(key, value[:end]) != binary.LittleEndian.Uint32(value[end:]) {
 		return nil, fmt.Errorf("restore key %x: checksum does not match: %w", key, protocol.ErrMalformed)
 	}
-	if version := value[end-1]; version != valueVersion {
-		return nil, fmt.Errorf("restore key %x: version %d is not supported: %w", key, version, protocol.ErrMalformed)
+	if err := protocol.CheckVersion("the value", value[end-1], valueVersion); err != nil {
+		return nil, fmt.Errorf("restore key %x: %w", key, err)
 	}
 	return bytes.Clone(value[:end-1]), nil
 }

@@ -55,8 +55,8 @@ func eachCommand(index uint64, data []byte, visit func(slot int, op opcode, body
 	if isMove(data) {
 		return nil
 	}
-	if len(data) < batchHeaderSize || data[0] != batchVersion {
-		return fmt.Errorf("entry %d: not a batch of version %d: %w", index, batchVersion, protocol.ErrMalformed)
+	if err := checkBatch(data); err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
 	}
 	r := protocol.Reader{Rest: data[batchHeaderSize:]}
 	for slot := 0; len(r.Rest) > 0; slot++ {

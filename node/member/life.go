@@ -372,8 +372,16 @@ func (l *life) end(how ending, cause error) {
 	}
 }
 
-// storeFailed ends this life because its store is not what it should be.
-func (l *life) storeFailed(err error) { l.end(setAside, err) }
+// storeFailed ends this life because its store is not what it should be. A store
+// that a newer release went on with is what it should be, and it is not for this one
+// to set it aside.
+func (l *life) storeFailed(err error) {
+	if errors.Is(err, protocol.ErrNewerFormat) {
+		l.end(stop, fmt.Errorf("%w: %w", ErrUnreadable, err))
+		return
+	}
+	l.end(setAside, err)
+}
 
 // followRole starts and stops serving with the leadership.
 func (l *life) followRole() {
