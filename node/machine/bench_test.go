@@ -1,8 +1,11 @@
 package machine
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -206,6 +209,40 @@ func TestMemoryPerMessage(t *testing.T) {
 				t.Errorf("%.1f bytes per message, want at most 24", per)
 			}
 			runtime.KeepAlive(w)
+		})
+	}
+}
+
+// BenchmarkRestore reads the checkpoint of a million messages.
+func BenchmarkRestore(b *testing.B) {
+	for _, subjects := range []int{1, 400} {
+		b.Run(fmt.Sprintf("subjects=%d", subjects), func(b *testing.B) {
+			w, _ := benchStream(b, subjects)
+			pairs := map[string][]byte{}
+			for range 1_000_000 / benchBatch {
+				w.applyAgain()
+				puts, deletes := w.machine.Checkpoint()
+				for _, p := range puts {
+					pairs[string(p.Key)] = bytes.Clone(p.Value)
+				}
+				for _, key := range deletes {
+					delete(pairs, string(key))
+				}
+			}
+			keys := slices.Sorted(maps.Keys(pairs))
+			for b.Loop() {
+				_, err := Restore(Options{}, w.index, 0, w.machine.Stamp(), func(yield func(key, value []byte) error) error {
+					for _, key := range keys {
+						if err := yield([]byte(key), pairs[key]); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }
