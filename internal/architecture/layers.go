@@ -56,7 +56,7 @@ var layers = map[string]layer{
 		"node/machine", "node/replica", "node/jetstream", "node/member"},
 		external: []string{natsSchema, handedLogger, "context", "os", "path/filepath", "runtime/debug"}},
 	"node": {imports: []string{"protocol", "replication", "mesh", "mesh/transport", "wal",
-		"node/member", "node/bus", "node/jetstream", "node/config"}},
+		"node/machine", "node/member", "node/bus", "node/jetstream", "node/config"}},
 	"node/demo":    {imports: []string{"node", "node/config"}},
 	"node/offline": {imports: []string{"node/machine", "protocol", "wal"}},
 	"":             {imports: []string{"node", "node/config", "node/demo", "node/offline"}}, // main
