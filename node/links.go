@@ -4,6 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"net"
+	"strconv"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -20,10 +23,12 @@ type links struct {
 	included *included
 	attached []includedAccount
 	list     []*bus.Link
+	options  *server.Options
 }
 
-// startServer starts the embedded NATS server and attaches to it.
-func (n *Node) startServer() (err error) {
+// prepareServer makes the options of the embedded NATS server, and the links that it
+// will find. A link keeps what is subscribed before the server runs.
+func (n *Node) prepareServer() (err error) {
 	in, err := readIncluded(n.config.NATS.Include)
 	if err != nil {
 		return err
@@ -47,17 +52,64 @@ func (n *Node) startServer() (err error) {
 		n.links.list = append(n.links.list, link)
 		remotes = append(remotes, link.Remote())
 	}
-	opts, err := natsOptions(in.options, n.config, n.secret, n.meshTLS, remotes...)
+	if n.links.options, err = natsOptions(in.options, n.config, n.secret, n.meshTLS, remotes...); err != nil {
+		return err
+	}
+	return canListen(n.links.options)
+}
+
+// canListen tells of an address that is in use before anything else is begun.
+func canListen(opts *server.Options) error {
+	addresses := []string{net.JoinHostPort(opts.Host, strconv.Itoa(max(opts.Port, 0)))}
+	if opts.Cluster.Port != 0 {
+		addresses = append(addresses, net.JoinHostPort(opts.Cluster.Host, strconv.Itoa(max(opts.Cluster.Port, 0))))
+	}
+	for _, address := range addresses {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("listen for NATS clients or routes: %w", err)
+		}
+		l.Close()
+	}
+	return nil
+}
+
+// leadTime bounds how long the clients of a member without others find no server
+// because it does not serve yet.
+const leadTime = time.Second
+
+// awaitLead waits until a member without others serves, so that its clients are
+// answered from the first moment on.
+func (n *Node) awaitLead() {
+	serving := len(n.memberNames()) > 1
+	for end := time.Now().Add(leadTime); !serving && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if n.call(func() { serving = n.member.Serving() }) != nil {
+			return
+		}
+	}
+}
+
+// startServer starts the embedded NATS server and attaches to it, beside the loop.
+func (n *Node) startServer() error {
+	// Clients are let in once the links are attached. With routes the NATS server
+	// begins with both at once; and users by certificates it only knows if it listens.
+	late := n.links.options.Cluster.Port == 0 && !n.links.options.TLSMap
+	n.links.options.DontListen = late
+	srv, log, err := startNATS(n.links.options, n.links.prepare, n.logger)
 	if err != nil {
 		return err
 	}
-	if n.server, err = startNATS(opts, n.links.prepare, n.logger); err != nil {
-		return err
+	if n.call(func() { n.server = srv }) != nil {
+		srv.Shutdown()
+		return n.err
 	}
 	for place, link := range n.links.list {
-		if err := link.Attach(n.server, attachTimeout); err != nil {
+		if err := link.Attach(srv, attachTimeout); err != nil {
 			return fmt.Errorf("account %s: %w", n.links.attached[place].name, err)
 		}
+	}
+	if late {
+		return admitClients(srv, log)
 	}
 	return nil
 }
@@ -152,10 +204,10 @@ func (ls *links) accounts() []member.Account {
 
 // maxPayload is the most bytes that a client's message may have.
 func (ls *links) maxPayload() int {
-	if len(ls.list) == 0 {
+	if ls.options.MaxPayload == 0 {
 		return server.MAX_PAYLOAD_SIZE
 	}
-	return ls.list[0].MaxPayload()
+	return int(ls.options.MaxPayload)
 }
 
 func (ls *links) flush() {

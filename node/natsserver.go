@@ -64,14 +64,14 @@ func splitAddress(address string) (host string, port int, err error) {
 }
 
 // startNATS prepares and starts the embedded server and waits until it takes
-// connections.
-func startNATS(opts *server.Options, prepare func(*server.Server) error, logger *slog.Logger) (*server.Server, error) {
+// connections, those of clients only if it listens for them.
+func startNATS(opts *server.Options, prepare func(*server.Server) error, logger *slog.Logger) (*server.Server, *natsLogger, error) {
 	srv, err := server.NewServer(opts)
 	if err != nil {
-		return nil, fmt.Errorf("set up the NATS server: %w", err)
+		return nil, nil, fmt.Errorf("set up the NATS server: %w", err)
 	}
 	if err := prepare(srv); err != nil {
-		return nil, fmt.Errorf("set up the NATS server: %w", err)
+		return nil, nil, fmt.Errorf("set up the NATS server: %w", err)
 	}
 	log := &natsLogger{logger: logger.With("part", "nats"), fatal: make(chan string, 1)}
 	srv.SetLoggerV2(log, opts.Debug, opts.Trace, false)
@@ -81,14 +81,27 @@ func startNATS(opts *server.Options, prepare func(*server.Server) error, logger 
 	select {
 	case message := <-log.fatal:
 		srv.Shutdown()
-		return nil, errors.New(message)
+		return nil, nil, errors.New(message)
 	case ok := <-ready:
 		if !ok {
 			srv.Shutdown()
-			return nil, fmt.Errorf("the NATS server does not listen on %s after %s", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)), natsReadyTimeout)
+			return nil, nil, fmt.Errorf("the NATS server does not listen on %s after %s", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)), natsReadyTimeout)
 		}
 	}
-	return srv, nil
+	return srv, log, nil
+}
+
+// admitClients opens the port for clients of a server that did not.
+func admitClients(srv *server.Server, log *natsLogger) error {
+	listening := make(chan struct{})
+	go srv.AcceptLoop(listening)
+	<-listening
+	select {
+	case message := <-log.fatal:
+		return errors.New(message)
+	default:
+		return nil
+	}
 }
 
 // natsLogger writes the embedded server's messages into our log. What the NATS

@@ -72,9 +72,15 @@ func Start(cfg *config.Config, logger *slog.Logger) (*Node, error) {
 		n.release()
 		return nil, refusal(err)
 	}
-	logger.Info("started", "member", cfg.Name, "cluster", cfg.Cluster.Name, "store", n.member.Identity().Store, "lineage", n.member.Identity().Lineage,
-		"clients", n.server.Addr(), "monitor", n.monitorAddress, "mesh", n.environment.era.transport.Addr(), "folder", cfg.Store)
+	identity, mesh := n.member.Identity(), n.environment.era.transport.Addr() // before the loop owns them
 	go n.run()
+	n.awaitLead()
+	if err := n.startServer(); err != nil {
+		n.Kill()
+		return nil, refusal(err)
+	}
+	logger.Info("started", "member", cfg.Name, "cluster", cfg.Cluster.Name, "store", identity.Store, "lineage", identity.Lineage,
+		"clients", n.server.Addr(), "monitor", n.monitorAddress, "mesh", mesh, "folder", cfg.Store)
 	return n, nil
 }
 
@@ -102,7 +108,7 @@ func (n *Node) open() (err error) {
 	if err = n.listenMonitor(); err != nil {
 		return err
 	}
-	if err = n.startServer(); err != nil {
+	if err = n.prepareServer(); err != nil {
 		return err
 	}
 	n.notify = newNotifier(n.logger)
