@@ -51,10 +51,31 @@ func (d *Disk) Mount() (*Mount, error) {
 		m.server.Serve()
 		close(m.served)
 	}()
+	if err := m.refusePolls(); err != nil {
+		return nil, errors.Join(fmt.Errorf("mount: %w", err), m.Unmount())
+	}
 	d.mu.Lock()
 	d.mount = m
 	d.mu.Unlock()
 	return m, nil
+}
+
+// refusePolls lets the kernel learn that these files cannot be polled, so that it
+// asks no more. The runtime asks whenever it opens a file, in a way that holds up
+// its scheduler until there is an answer; the one who has to give it may be this
+// very process, which would then hang for ever. go-fuse does this by itself for
+// mounts that have a place in the tree.
+func (m *Mount) refusePolls() error {
+	const file = ".go-fuse-epoll-hack" // known to go-fuse
+	fd, err := syscall.Open(path.Join(m.path, file), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", file, err)
+	}
+	defer syscall.Close(fd)
+	if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0); err != nil {
+		return fmt.Errorf("poll %s: %w", file, err)
+	}
+	return nil
 }
 
 // detachedMount makes a mount that has no place in any tree of folders, and returns
