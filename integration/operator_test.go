@@ -268,7 +268,7 @@ func TestTwoLineages(t *testing.T) {
 	a.add("discard on another node", n2.orders(t, exitFailed, "discard", alone.Store))
 	n3.orders(t, 0, "discard", alone.Store)
 	c.waitFormed(t)
-	a.show("whole again", n3, "the leader is", "set aside")
+	a.show("whole again", n3, "the leader is", "n1           voter", "n2           voter", "n3           voter", "set aside")
 	orders.publish(t, n3, "e1")
 	orders.verify(t, c.nodes...)
 	c.wantCalm(t)
