@@ -48,7 +48,7 @@ func (n *Node) listenMonitor() error {
 func (n *Node) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	status := n.Status()
 	if status == nil || !status.Serving {
-		reason := "starting"
+		reason := n.startState()
 		if status != nil && status.Waiting != "" {
 			reason = status.Waiting
 		}
@@ -61,7 +61,7 @@ func (n *Node) serveHealth(w http.ResponseWriter, _ *http.Request) {
 func (n *Node) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	status := n.Status()
 	if status == nil {
-		http.Error(w, "starting", http.StatusServiceUnavailable)
+		http.Error(w, n.startState(), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

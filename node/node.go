@@ -50,6 +50,9 @@ type Node struct {
 	presence atomic.Pointer[transport.Presence]
 	// snapshot is what the monitor shows; written by the loop.
 	snapshot atomic.Pointer[Status]
+	// starting is what the monitor shows before there is one.
+	starting atomic.Pointer[string]
+	opened   opening // the check of the store that is or was opened last
 
 	history history // owned by the loop, as all that status reads
 
@@ -102,7 +105,7 @@ func (n *Node) open() (err error) {
 	if n.meshTLS, err = cfg.MeshTLS(); err != nil {
 		return err
 	}
-	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{MaxBytes: int64(cfg.StoreLimitMB) << 20}); err != nil {
+	if n.dir, err = wal.OpenDir(cfg.Store, wal.Owner{Cluster: cfg.Cluster.Name, Member: cfg.Name}, wal.Options{MaxBytes: int64(cfg.StoreLimitMB) << 20, Opening: n.opening}); err != nil {
 		return err
 	}
 	if err = n.listenMonitor(); err != nil {

@@ -55,6 +55,7 @@ type databaseOptions struct {
 	noSync       bool  // a staged copy, synced as a whole at its end
 	disk         disk
 	said         func() (room, reserve int64) // nil: the disk is asked
+	opening      func(done, total int64)      // see Options.Opening
 }
 
 // openDatabase opens or creates the file. An existing file must have been

@@ -108,16 +108,26 @@ type pageWalk struct {
 	// skip, when set, is told of what is wrong with a page and everything below
 	// it; true: the walk goes on behind that.
 	skip func(err error) bool
+	// seen is how many pages were walked; told, when set, is told now and then of
+	// their bytes and of those that there are at most.
+	seen uint64
+	told func(done, total int64)
 }
+
+// toldPages is how many pages are walked between two reports: 64 MiB.
+const toldPages = 8192
 
 // walkPages checks the structure of a store file that is mapped as data and
 // visits every key.
-func walkPages(data []byte, visit visitor) error {
+func walkPages(data []byte, visit visitor) error { return walkTold(data, visit, nil) }
+
+// walkTold is walkPages that tells how far it is, unless told is nil.
+func walkTold(data []byte, visit visitor, told func(done, total int64)) error {
 	metas, err := readMetas(data)
 	if err != nil {
 		return err
 	}
-	w := &pageWalk{data: data, highWater: metas.highWater, used: make([]uint64, metas.highWater/64+1), visit: visit}
+	w := &pageWalk{data: data, highWater: metas.highWater, used: make([]uint64, metas.highWater/64+1), visit: visit, told: told}
 	return w.all(metas.root)
 }
 
@@ -222,6 +232,9 @@ func (w *pageWalk) page(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("page %d: wrong kind %#x", id, kind)
 	case end > w.highWater:
 		return nil, fmt.Errorf("page %d: ends outside of the file's %d pages", id, w.highWater)
+	}
+	if w.seen++; w.told != nil && w.seen%toldPages == 0 {
+		w.told(int64(w.seen)*pageSize, int64(w.highWater)*pageSize)
 	}
 	for at := id; at < end; at++ {
 		if w.used[at/64]&(1<<(at%64)) != 0 {

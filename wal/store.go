@@ -40,7 +40,7 @@ type Store struct {
 // openStore opens the store file at path after checking all of its structure.
 func openStore(path string, owner Owner, opt databaseOptions) (*Store, error) {
 	s := &Store{path: path, opt: opt}
-	found, err := surveyFile(path)
+	found, err := surveyTold(path, opt.opening)
 	if err == nil && found.checkpoint.owner != owner {
 		return nil, foreign(path, found.checkpoint.owner, owner)
 	}

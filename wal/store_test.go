@@ -300,6 +300,38 @@ func TestReadersReadAnyPartOfAnEntry(t *testing.T) {
 	}
 }
 
+// How far the check of a large store is, is told while it is opened.
+func TestOpeningTellsHowFarItIs(t *testing.T) {
+	const file = 2*toldPages*pageSize + 4<<20
+	var last int64
+	opt := small
+	opt.Opening = func(done, total int64) {
+		if done <= last || done > total || total < file {
+			t.Errorf("%d of %d after %d", done, total, last)
+		}
+		last = done
+	}
+	d := openDir(t, t.TempDir(), opt)
+	s := openStoreIn(t, d)
+	commit(t, s, founded())
+	const size = file / 16
+	data := make([]byte, size)
+	for index := uint64(2); index < 18; index++ {
+		entry := protocol.Entry{Index: index, Term: 1, Lineage: lineage, Kind: protocol.KindBatch, Data: data}
+		commit(t, s, &protocol.Write{Entries: []protocol.Entry{entry}})
+	}
+	if last != 0 {
+		t.Errorf("told of %d bytes of a small store", last)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	openStoreIn(t, d)
+	if last != 2*toldPages*pageSize {
+		t.Errorf("told of %d bytes at last", last)
+	}
+}
+
 func TestClosedStoreRefuses(t *testing.T) {
 	_, s := newStore(t)
 	s.Close()

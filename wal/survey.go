@@ -51,7 +51,10 @@ type survey struct {
 
 // surveyFile walks the file at path. With an error it returns what it had
 // learned until then, for a report about a damaged store.
-func surveyFile(path string) (*survey, error) {
+func surveyFile(path string) (*survey, error) { return surveyTold(path, nil) }
+
+// surveyTold is surveyFile that tells how far it is, unless told is nil.
+func surveyTold(path string, told func(done, total int64)) (*survey, error) {
 	s := &survey{present: newPresence()}
 	data, err := mapFile(path, 4*pageSize)
 	if err != nil {
@@ -59,7 +62,7 @@ func surveyFile(path string) (*survey, error) {
 	}
 	defer syscall.Munmap(data)
 	err = guard(func() error {
-		if err := walkPages(data, s.visit); err != nil {
+		if err := walkTold(data, s.visit, told); err != nil {
 			return err
 		}
 		if err := s.finish(); err != nil {
