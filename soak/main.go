@@ -145,8 +145,8 @@ func (s *soak) run(ctx context.Context) error {
 		return err
 	}
 	defer s.churn.close()
-	// One short round first: what is made once and stays is no growth.
-	if err := s.churn.goOn(ctx, firstRound); err != nil {
+	// What is made once and stays, or is bounded and fills, is no growth.
+	if err := s.churn.warm(ctx); err != nil {
 		return err
 	}
 	if err := s.rest(ctx, s.watch.before); err != nil {
@@ -172,9 +172,6 @@ func (s *soak) run(ctx context.Context) error {
 	}
 	return s.watch.keep("after")
 }
-
-// firstRound is how long the churn goes on before the nodes are measured at rest.
-const firstRound = 3 * time.Second
 
 // rest waits until nothing is left of the churn and lets the nodes be measured.
 func (s *soak) rest(ctx context.Context, measure func(context.Context, time.Duration) error) error {
