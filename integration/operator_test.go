@@ -20,22 +20,28 @@ func (n *node) orders(t *testing.T, code int, words ...string) string {
 	return e.output
 }
 
-// wantUnwell expects that the node's health says why it does not serve.
+// wantUnwell expects that the node's health comes to say why it does not serve.
 func (n *node) wantUnwell(t *testing.T, words ...string) {
 	t.Helper()
-	code, body, err := get(n.monitorURL("/healthz"))
-	if err != nil || code != 503 || !contains(string(body), words...) {
-		t.Errorf("%s: /healthz answers %d %q, %v; want 503 with %q", n.name, code, body, err, words)
-	}
+	eventually(t, readyLimit, n.name+": /healthz does not say why it does not serve", func() error {
+		code, body, err := get(n.monitorURL("/healthz"))
+		if err != nil || code != 503 || !contains(string(body), words...) {
+			return fmt.Errorf("it answers %d %q, %v; want 503 with %q", code, body, err, words)
+		}
+		return nil
+	})
 }
 
-// wantMetric expects a line of the node's metrics.
+// wantMetric expects that the node's metrics come to have a line.
 func (n *node) wantMetric(t *testing.T, line string) {
 	t.Helper()
-	_, body, err := get(n.monitorURL("/metrics"))
-	if err != nil || !strings.Contains("\n"+string(body), "\n"+line+"\n") {
-		t.Errorf("%s: /metrics has no line %q: %v\n%s", n.name, line, err, body)
-	}
+	eventually(t, readyLimit, n.name+": a line of /metrics is missing", func() error {
+		_, body, err := get(n.monitorURL("/metrics"))
+		if err != nil || !strings.Contains("\n"+string(body), "\n"+line+"\n") {
+			return fmt.Errorf("no line %q: %v\n%s", line, err, body)
+		}
+		return nil
+	})
 }
 
 // TestLostMajorityWaits is what an operator sees who chose to be asked
@@ -53,7 +59,7 @@ func (n *node) wantMetric(t *testing.T, line string) {
 func TestLostMajorityWaits(t *testing.T) {
 	requireHoldfast(t)
 	t.Parallel()
-	s, a := tale{t: t}, album{t: t}
+	s, a := tale{t: t}, newAlbum(t, "lost-majority.txt")
 	c := newCluster(t, 3)
 	n1, n2, n3 := c.nodes[0], c.nodes[1], c.nodes[2]
 	orders := &channel{name: "ORDERS", subject: "orders"}
@@ -112,7 +118,7 @@ func TestLostMajorityWaits(t *testing.T) {
 	orders.publish(t, n1, "on")
 	orders.verify(t, c.nodes...)
 	c.wantCalm(t)
-	a.compare("lost-majority.txt")
+	a.end()
 }
 
 // TestMajorityDamaged spoils the files of two nodes of three, then of all, where
@@ -128,7 +134,7 @@ func TestLostMajorityWaits(t *testing.T) {
 func TestMajorityDamaged(t *testing.T) {
 	requireHoldfast(t)
 	t.Parallel()
-	s, a := tale{t: t}, album{t: t}
+	s, a := tale{t: t}, newAlbum(t, "majority-damaged.txt")
 	c := newCluster(t, 3)
 	n1, n2, n3 := c.nodes[0], c.nodes[1], c.nodes[2]
 	damage := func(nodes ...*node) {
@@ -197,7 +203,7 @@ func TestMajorityDamaged(t *testing.T) {
 		t.Errorf("the new epoch is %d, 2 was set aside", epoch)
 	}
 	c.wantCalm(t)
-	a.compare("majority-damaged.txt")
+	a.end()
 }
 
 // TestTwoLineages is an override that was wrong:
@@ -215,7 +221,7 @@ func TestMajorityDamaged(t *testing.T) {
 func TestTwoLineages(t *testing.T) {
 	requireHoldfast(t)
 	t.Parallel()
-	s, a := tale{t: t}, album{t: t}
+	s, a := tale{t: t}, newAlbum(t, "two-lineages.txt")
 	c := newCluster(t, 3)
 	n1, n2, n3 := c.nodes[0], c.nodes[1], c.nodes[2]
 	orders := &channel{name: "ORDERS", subject: "orders"}
@@ -272,7 +278,7 @@ func TestTwoLineages(t *testing.T) {
 	orders.publish(t, n3, "e1")
 	orders.verify(t, c.nodes...)
 	c.wantCalm(t)
-	a.compare("two-lineages.txt")
+	a.end()
 }
 
 // waitRivals waits until n1 leads where writes are taken, and it and n3, which
