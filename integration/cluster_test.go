@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // cluster is a set of members and their processes on this machine.
@@ -134,10 +136,10 @@ func (c *cluster) end(t *testing.T) {
 }
 
 // readyLimit bounds a start on a busy machine. It is about wedges, not speed.
-const readyLimit = 60 * time.Second
+const readyLimit = 2 * time.Minute
 
-// waitReady waits until every running node serves and all agree who leads, and
-// returns the leader.
+// waitReady waits until every running node serves, all agree who leads, and a
+// client of each is answered. It returns the leader.
 func (c *cluster) waitReady(t testing.TB) *node {
 	t.Helper()
 	var leader *node
@@ -170,9 +172,37 @@ func (c *cluster) waitReady(t testing.TB) *node {
 		if leader == nil || !leader.running() {
 			return fmt.Errorf("the leader %q is not running", name)
 		}
-		return nil
+		return c.answered()
 	})
 	return leader
+}
+
+// answered reports whether a client of every running node gets an answer from the
+// leader. That needs a route of the NATS servers, and that the leader's
+// subscriptions have come over it: a node can serve a moment before.
+func (c *cluster) answered() error {
+	if c.include != "" {
+		return nil // its accounts have clients of their own
+	}
+	for _, n := range c.nodes {
+		if !n.running() {
+			continue
+		}
+		if err := n.answers(); err != nil {
+			return fmt.Errorf("a client of %s: %w", n.name, err)
+		}
+	}
+	return nil
+}
+
+func (n *node) answers() error {
+	nc, err := nats.Connect(n.clientURL(), nats.IgnoreDiscoveredServers(), nats.NoReconnect())
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	_, err = nc.Request("$JS.API.INFO", nil, callLimit)
+	return err
 }
 
 // node returns the member of that name, nil for none.

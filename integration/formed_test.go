@@ -26,14 +26,16 @@ func (s *tale) step(number int, format string, args ...any) {
 }
 
 // waitFormed waits until the cluster is whole: every node serves, all agree who
-// leads, and the leader counts the present store of each of them as a voter. It
-// returns the leader.
+// leads, the leader counts the present store of each of them as a voter, and a
+// client of each is answered. It returns the leader.
 func (c *cluster) waitFormed(t testing.TB) *node {
 	t.Helper()
 	leader := ""
 	eventually(t, readyLimit, "the cluster has not formed", func() (err error) {
-		leader, err = c.formed(t)
-		return err
+		if leader, err = c.formed(t); err != nil {
+			return err
+		}
+		return c.answered()
 	})
 	return c.node(leader)
 }

@@ -89,7 +89,7 @@ func (l *ledger) verify(t *testing.T, n *node, stream string) {
 // readAll returns every message of a stream by its sequence.
 func (c *client) readAll(s jetstream.Stream) map[uint64]string {
 	c.t.Helper()
-	consumer := c.consumer(s, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+	consumer := c.consumer(s, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: readyLimit})
 	stored := make(map[uint64]string)
 	for left := int(consumer.CachedInfo().NumPending); left > 0; {
 		batch, err := consumer.Fetch(min(left, 1000), jetstream.FetchMaxWait(callLimit))
