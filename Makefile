@@ -50,14 +50,18 @@ race: ## the process tests with the race detector, in the tests and in the nodes
 process: tools
 	$(GO) test -count=1 -timeout 8m -p 1 $(PROCESS_TESTS)
 
+# Each package's test binary is built once, as `go test -fuzz` builds it, and what it
+# finds worth keeping goes where `go test -fuzz` keeps it.
 fuzz: ## every decoder of bytes from the network or the disk, one after the other
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	$(GO) test -list '^Fuzz' $(UNIT_TESTS) | \
-	awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }' | \
-	while read -r package name; do \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) "$$package" >"$$log" 2>&1 || \
-			{ cat "$$log"; exit 1; }; \
-		echo "fuzzed $$package $$name"; \
+	@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	found=$$($(GO) env GOCACHE)/fuzz; \
+	for folder in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); do \
+		package=$$($(GO) list "./$$folder") && $(GO) test -c -fuzz . -o "$$work/test" "$$package" || exit 1; \
+		for name in $$("$$work/test" -test.list '^Fuzz'); do \
+			(cd "$$folder" && "$$work/test" -test.run '^$$' -test.fuzz "^$$name\$$" -test.fuzztime $(FUZZ_TIME) \
+				-test.fuzzcachedir "$$found/$$package") >"$$work/log" 2>&1 || { cat "$$work/log"; exit 1; }; \
+			echo "fuzzed $$package $$name"; \
+		done; \
 	done
 
 # A run of the simulation is a function of its seed; a failure prints it.
