@@ -29,15 +29,12 @@ type includedAccount struct {
 	name      string
 	jetstream bool
 	system    bool                          // the system account
-	limits    server.JetStreamAccountLimits // -1: no limit
-	limited   bool                          // limits says something
+	limits    server.JetStreamAccountLimits // as machine.AccountLimits has them
 	services  []string                      // subjects under which it imports services of other accounts
 }
 
 // unlimited are the limits of an account that says none.
-var unlimited = server.JetStreamAccountLimits{
-	MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
-}
+var unlimited = machine.DefaultLimits.JetStreamAccountLimits
 
 // readIncluded reads such a file; without a path there is nothing in it.
 func readIncluded(path string) (*included, error) {
@@ -109,7 +106,6 @@ func (in *included) readAccounts(block any) {
 			switch strings.ToLower(key) {
 			case "jetstream":
 				a.jetstream, a.limits = accountJetStream(value)
-				a.limited = a.limits != unlimited
 			case "imports":
 				a.services = importedServices(value)
 			}
@@ -171,9 +167,26 @@ func importedServices(value any) (subjects []string) {
 	return subjects
 }
 
-// machineLimits are those of the jetstream block that hold for every account.
-func (in *included) machineLimits() machine.Limits {
-	return machine.Limits{MaxAckPending: in.limits.MaxAckPending, MaxRequestBatch: in.limits.MaxRequestBatch, Duplicates: in.limits.Duplicates}
+// machineLimits are those of configurations: of the jetstream block, for every
+// account, and of the account, which may be lower.
+func (in *included) machineLimits(a includedAccount) machine.Limits {
+	limits := machine.Limits{MaxAckPending: in.limits.MaxAckPending, MaxRequestBatch: in.limits.MaxRequestBatch, Duplicates: in.limits.Duplicates}
+	if most := a.limits.MaxAckPending; most > 0 && (limits.MaxAckPending <= 0 || most < limits.MaxAckPending) {
+		limits.MaxAckPending = most
+	}
+	return limits
+}
+
+// accountLimits is how much an account may use.
+func (in *included) accountLimits(a includedAccount) *machine.AccountLimits {
+	if a.system {
+		return nil
+	}
+	allowed := machine.AccountLimits{JetStreamAccountLimits: a.limits, DefaultMaxConsumers: in.limits.DefaultMaxConsumers}
+	if allowed.DefaultMaxConsumers == 0 {
+		allowed.DefaultMaxConsumers = machine.DefaultLimits.DefaultMaxConsumers
+	}
+	return &allowed
 }
 
 // ownAPI reports whether the account imports a service in the place of the

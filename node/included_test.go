@@ -76,6 +76,12 @@ func TestLimitsOfAccounts(t *testing.T) {
 	if got := in.accounts[0].limits; got != want {
 		t.Errorf("limits %+v, want %+v", got, want)
 	}
+	if limits := in.machineLimits(in.accounts[0]); limits.MaxAckPending != 7 {
+		t.Errorf("limits of configurations: %+v", limits)
+	}
+	if allowed := in.accountLimits(in.accounts[0]); allowed.JetStreamAccountLimits != want || allowed.DefaultMaxConsumers != server.JSDefaultMaxConsumersPerStream {
+		t.Errorf("the account may use %+v", allowed)
+	}
 	if in.domain != "D" || !reflect.DeepEqual(in.unused, []string{"store_dir", "sync_interval"}) {
 		t.Errorf("domain %q, settings without effect %q", in.domain, in.unused)
 	}

@@ -36,11 +36,6 @@ func (n *Node) prepareServer() (err error) {
 	if len(in.unused) > 0 {
 		n.logger.Info("settings of JetStream in nats.include that have no effect here: the store is the node's own", "settings", in.unused)
 	}
-	for _, a := range in.accounts {
-		if a.limited {
-			n.logger.Warn("limits of an account in nats.include are not enforced by this version", "account", a.name)
-		}
-	}
 	n.links = links{included: in, attached: in.attached()}
 	n.fenced = make([]uint64, len(n.links.attached))
 	var remotes []*server.RemoteLeafOpts
@@ -197,7 +192,8 @@ func (ls *links) accounts() []member.Account {
 		if name == server.DEFAULT_GLOBAL_ACCOUNT {
 			name = machine.DefaultAccount
 		}
-		accounts[place] = member.Account{Name: name, System: a.system, Imports: a.services, Bus: ls.list[place], Limits: ls.included.machineLimits()}
+		accounts[place] = member.Account{Name: name, System: a.system, Imports: a.services, Bus: ls.list[place],
+			Limits: ls.included.machineLimits(a), Allowed: ls.included.accountLimits(a)}
 	}
 	return accounts
 }

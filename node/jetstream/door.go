@@ -54,8 +54,10 @@ type Options struct {
 	Logger  *slog.Logger
 	Random  *rand.Rand     // names of consumers, identifiers of advisories; required
 	Limits  machine.Limits // what the node's configuration allows
-	Domain  string         // JetStream domain; empty for none
-	Name    string         // of the node, for those who are told of requests
+	// Allowed is how much the account may use; nil: machine.DefaultLimits.
+	Allowed *machine.AccountLimits
+	Domain  string // JetStream domain; empty for none
+	Name    string // of the node, for those who are told of requests
 	// Queue is what the doors of one node share. Nil: this door is the only one.
 	Queue *Queue
 	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there
@@ -251,6 +253,7 @@ func (d *Door) Lead() {
 	}
 	d.startFeeds()
 	d.dropIntakes()
+	d.limitAccount()
 	d.served(d.bus.Subscribe)
 }
 

@@ -14,7 +14,7 @@ const DefaultAccount = ""
 // Account is the streams of one NATS account. Names of streams and subjects of
 // different accounts have nothing to do with each other. An account is there as
 // soon as somebody asks for it, and is not part of the replicated state; its
-// streams are.
+// streams and its limits are.
 type Account struct {
 	machine *Machine
 	name    string
@@ -22,13 +22,17 @@ type Account struct {
 	intakes map[string]*Stream // being filled, see intake.go
 	router  router
 	mirrors map[string][]string // names of the streams that mirror one of that name, in order
+
+	limits    AccountLimits // see limits.go
+	limitedBy Incarnation   // of the command that set them; 0: none did
+	usage     accountUsage  // sum of Stream.bytes of streams and intakes
 }
 
 // Account returns the account of that name.
 func (m *Machine) Account(name string) *Account {
 	a := m.accounts[name]
 	if a == nil {
-		a = &Account{machine: m, name: name, streams: make(map[string]*Stream)}
+		a = &Account{machine: m, name: name, streams: make(map[string]*Stream), limits: DefaultLimits}
 		m.accounts[name] = a
 	}
 	return a
@@ -44,6 +48,15 @@ func (a *Account) Stream(name string) *Stream { return a.streams[name] }
 
 // StreamCount is the number of the account's streams.
 func (a *Account) StreamCount() int { return len(a.streams) }
+
+// ConsumerCount is the number of consumers of the account's streams.
+func (a *Account) ConsumerCount() int {
+	count := 0
+	for _, s := range a.streams {
+		count += len(s.consumers)
+	}
+	return count
+}
 
 // Streams returns the account's streams, ordered by name.
 func (a *Account) Streams() []*Stream {

@@ -23,6 +23,9 @@ func (s *Stream) admit(message *Message, h *publishHeaders, p *preface, content 
 	if s.config.Sealed {
 		return 0, server.NewJSStreamSealedError()
 	}
+	if err := s.admitUsage(message, content, batch); err != nil {
+		return 0, err
+	}
 	if limit := int(s.config.MaxMsgSize); limit >= 0 && len(message.Header)+len(message.Payload) > limit {
 		return 0, server.NewJSStreamMessageExceedsMaximumError()
 	}

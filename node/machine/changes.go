@@ -20,6 +20,7 @@ const (
 	keyConsumerState = 9
 	keyConsumerCount = 10 // Consumer.count apart, as it changes with every message
 	keyEntries       = 11 // sizes of segments of the log, by number of the chunk
+	keyLimits        = 12 // limits of an account, by incarnation of the command that set them
 )
 
 const (
@@ -37,7 +38,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type changes struct {
 	streams   []*Stream
 	consumers []*Consumer
-	deletes   [][]byte // keys that were handed out and are of no use any more
+	accounts  []*Account // with other limits
+	deletes   [][]byte   // keys that were handed out and are of no use any more
 }
 
 // drop notes that a key that was handed out is of no use any more.

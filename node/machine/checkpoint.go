@@ -36,6 +36,9 @@ func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
 			puts = c.checkpoint(puts)
 		}
 	}
+	for _, a := range m.changes.accounts {
+		puts = put1(puts, objectKey(keyLimits, a.limitedBy), a.appendLimits(nil))
+	}
 	puts = m.checkpointSegments(puts)
 	slices.SortFunc(puts, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
 	deletes = m.changes.deletes

@@ -83,6 +83,7 @@ const (
 	opEndFast        opcode = 18 // incarnation, ID
 	opPurgeStep      opcode = 19 // incarnation, most messages, JSApiStreamPurgeRequest
 	opMove           opcode = 20 // alone in its entry and without a length: number of messages, of each place and publish command; see move.go
+	opLimitAccount   opcode = 21 // account, AccountLimits
 	opOrigin         opcode = 40 // incarnation, source, previous, sequence, stamp, identity, pending; of the next command
 	opSkipTo         opcode = 41 // incarnation, sequence
 	opBeginIntake    opcode = 42 // account, first sequence, StreamConfig

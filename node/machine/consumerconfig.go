@@ -88,7 +88,7 @@ func (s *Stream) admitConsumer(name string, config *server.ConsumerConfig) *serv
 			others++
 		}
 	}
-	if limit := s.config.MaxConsumers; limit > 0 && others >= limit {
+	if limit := s.maxConsumers(); limit > 0 && others >= limit {
 		return server.NewJSMaximumConsumersLimitError()
 	}
 	if s.config.Retention != server.WorkQueuePolicy {

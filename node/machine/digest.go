@@ -39,6 +39,10 @@ func (d *digester) flush(from int) {
 func (m *Machine) Digest() uint64 {
 	d := &digester{Hash64: fnv.New64a()}
 	d.numbers(m.applied, uint64(m.stamp))
+	for _, a := range m.limitedAccounts() {
+		d.numbers(uint64(a.limitedBy))
+		d.text(string(a.appendLimits(nil)))
+	}
 	for _, s := range m.Streams() {
 		s.digest(d)
 		for _, c := range s.Consumers() {

@@ -32,6 +32,7 @@ func fuzzBatch() []byte {
 	b.PauseConsumer(consumer, time.Unix(1_800_000_000, 0))
 	b.ResetConsumer(consumer, 3)
 	b.SkipTo(stream, 9)
+	b.LimitAccount(&DefaultLimits)
 	b.BeginIntake(normalized("R"), 5)
 	b.TakeConsumer(stream, &ConsumerBackup{Config: &server.ConsumerConfig{Durable: "t"}, State: &server.ConsumerState{}})
 	b.EndIntake(stream, 7)
@@ -76,6 +77,7 @@ func fuzzMachine(t *testing.T) *Machine {
 		b.Publish(1<<16, []byte("a.1"), nil, []byte("x"))
 	}
 	b.Deliver(1<<16|1, 2, 0)
+	b.LimitAccount(&DefaultLimits)
 	var results Results
 	if err := m.Apply(1, b.Bytes(), &results); err != nil {
 		t.Fatal(err)
@@ -162,7 +164,7 @@ func FuzzDecodeMessage(f *testing.F) {
 // FuzzRestore reads a checkpoint with one value replaced; its checksum is made
 // to match, so that the decoders behind it are reached.
 func FuzzRestore(f *testing.F) {
-	for kind := byte(keyStream); kind <= keyConsumerCount; kind++ {
+	for kind := byte(keyStream); kind <= keyLimits; kind++ {
 		f.Add(kind, []byte{})
 		f.Add(kind, bytes.Repeat([]byte{1}, 40))
 		f.Add(kind, bytes.Repeat([]byte{255}, 40))

@@ -73,6 +73,10 @@ func (a *Account) beginIntake(body *protocol.Reader, result *Result) {
 		err = server.NewJSStreamNameExistRestoreFailedError()
 	case a.overlaps(config.Subjects, nil):
 		err = server.NewJSStreamSubjectOverlapError()
+	default:
+		if err = a.checkStreamBytes(config); err == nil {
+			err = a.admitStream(config)
+		}
 	}
 	if err != nil || first > math.MaxInt64 {
 		result.Err = err

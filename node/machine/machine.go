@@ -220,6 +220,10 @@ func (m *Machine) command(body *protocol.Reader, op opcode, result *Result) {
 		if s, last := m.namedStream(body, result), body.Uvarint(); s != nil && !body.Failed() {
 			s.endIntake(last, result)
 		}
+	case opLimitAccount:
+		if account := m.namedAccount(body); account != nil {
+			account.limit(rest(body), result)
+		}
 	case opSkipTo:
 		if s, seq := m.namedStream(body, result), body.Uvarint(); s != nil && !body.Failed() {
 			s.skipMirror(seq, result)

@@ -132,6 +132,11 @@ func (s *Stream) take(o *pendingOrigin, message *Message, h *publishHeaders, p *
 	case o.stream != s.incarnation || !mirrors && !follows:
 		result.Err = server.NewJSStreamSequenceNotMatchError()
 		return
+	}
+	if result.Err = s.admitUsage(message, r.content, nil); result.Err != nil {
+		return
+	}
+	switch {
 	case mirrors:
 		s.takeForMirror(o, message, h, p, r, result)
 		return
@@ -169,7 +174,7 @@ func (o *originState) follows(next *pendingOrigin) bool {
 }
 
 // takeForMirror stores the message under the sequence and time that it has at
-// its origin. Nothing is refused: a mirror has no mind of its own.
+// its origin. Nothing else is refused: a mirror has no mind of its own.
 func (s *Stream) takeForMirror(o *pendingOrigin, message *Message, h *publishHeaders, p *preface, r *record, result *Result) {
 	if len(h.rollup) > 0 && (s.intake || s.admitRollup(message, h, &noPreface, nil) != nil) {
 		h.rollup = nil

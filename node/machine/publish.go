@@ -169,7 +169,7 @@ func (s *Stream) store(seq uint64, subject []byte, r *record, ttl uint32) {
 	}
 	s.msgs++
 	s.stored++
-	s.bytes += s.size(len(subject), r.content)
+	s.addBytes(s.size(len(subject), r.content))
 	s.last, s.lastStamp = seq, r.stamp+int64(r.slot)
 	for _, c := range s.watchers {
 		c.see(seq, id)

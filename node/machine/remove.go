@@ -17,7 +17,7 @@ func (s *Stream) remove(seq uint64) {
 	sub := &s.subjects.list[r.subject]
 	s.machine.entries.remove(r.entry, 1, messageSize(len(sub.name), r.content))
 	s.msgs--
-	s.bytes -= s.size(len(sub.name), r.content)
+	s.addBytes(-s.size(len(sub.name), r.content))
 	sub.removed(seq)
 	if len(s.schedules) > 0 && s.schedules[r.subject].seq == seq {
 		s.unschedule(r.subject)
@@ -79,7 +79,8 @@ func (s *Stream) clear(next uint64) {
 	s.forgetNames()
 	s.forgetSchedules()
 	s.subjects, s.ttls = subjectTable{}, nil
-	s.msgs, s.bytes = 0, 0
+	s.msgs = 0
+	s.addBytes(-s.bytes)
 	s.last = max(s.last+1, next) - 1
 	s.first = s.last + 1
 	for _, c := range s.consumers {

@@ -35,8 +35,13 @@ func Restore(opt Options, applied, horizon uint64, stamp int64, pairs func(yield
 		return nil, err
 	}
 	slices.SortFunc(all, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
-	consumers, entries := findKind(all, keyConsumer), findKind(all, keyEntries)
-	for _, p := range all[entries:] {
+	consumers, entries, limits := findKind(all, keyConsumer), findKind(all, keyEntries), findKind(all, keyLimits)
+	for _, p := range all[limits:] {
+		if err := m.restoreLimits(p); err != nil {
+			return nil, fmt.Errorf("restore key %x: %w", p.Key, err)
+		}
+	}
+	for _, p := range all[entries:limits] {
 		if err := m.restoreSegments(p); err != nil {
 			return nil, fmt.Errorf("restore key %x: %w", p.Key, err)
 		}
@@ -277,7 +282,7 @@ func (s *Stream) finishRestore() error {
 			}
 			sub.stored(b.first + uint64(i))
 			s.msgs++
-			s.bytes += s.size(len(sub.name), r.content)
+			s.addBytes(s.size(len(sub.name), r.content))
 		}
 	}
 	s.subjects.rebuild()

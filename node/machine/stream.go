@@ -23,11 +23,12 @@ type Stream struct {
 	subjects subjectTable
 	dedup    dedupWindow
 
-	msgs, bytes uint64 // live messages, and their size as the NATS server counts it
-	first, last uint64 // first live sequence, or last+1; last sequence given away
-	lastStamp   int64  // of the message that last was given to; 0 none
-	lastID      string // message ID of the last message, or empty
-	stored      uint64 // messages ever stored; Consumer.count is relative to it
+	msgs, bytes uint64  // live messages, and their size as the NATS server counts it
+	first, last uint64  // first live sequence, or last+1; last sequence given away
+	lastStamp   int64   // of the message that last was given to; 0 none
+	lastID      string  // message ID of the last message, or empty
+	stored      uint64  // messages ever stored; Consumer.count is relative to it
+	counted     *uint64 // where the account counts bytes as well
 
 	origins     map[string]*originState // by SourceName; nil for none
 	mirrorReady bool                    // see MirrorReady
@@ -207,6 +208,13 @@ func (s *Stream) matching(filters []string) idSet {
 		}
 	}
 	return set
+}
+
+// addBytes counts bytes of messages that came, or of those that went: the numbers
+// wrap around.
+func (s *Stream) addBytes(n uint64) {
+	s.bytes += n
+	*s.counted += n
 }
 
 // firstSeq returns the first live sequence of a subject that has one.

@@ -24,6 +24,10 @@ func (a *Account) createStream(encoded []byte, result *Result) {
 		result.Err = err
 		return
 	}
+	if err := a.checkStreamBytes(config); err != nil {
+		result.Err = err
+		return
+	}
 	if old := a.streams[config.Name]; old != nil {
 		result.Stream = old
 		keepLevel(&config.Metadata, old.config.Metadata)
@@ -42,6 +46,9 @@ func (a *Account) createStream(encoded []byte, result *Result) {
 	}
 	if a.overlaps(config.Subjects, nil) {
 		result.Err = server.NewJSStreamSubjectOverlapError()
+		return
+	}
+	if result.Err = a.admitStream(config); result.Err != nil {
 		return
 	}
 	s := a.newStream(config)
@@ -72,7 +79,12 @@ func (a *Account) newStream(config *server.StreamConfig) *Stream {
 }
 
 func (s *Stream) setConfig(config *server.StreamConfig) {
+	if s.counted != nil {
+		*s.counted -= s.bytes
+	}
 	s.config, s.encoded = config, encodeJSON(config)
+	s.counted = s.account.usage.of(config)
+	*s.counted += s.bytes
 	s.listOrigins()
 }
 
@@ -125,11 +137,17 @@ func (a *Account) updateStream(encoded []byte, result *Result) {
 	if result.Err = a.CheckOrigins(config, false); result.Err != nil {
 		return
 	}
+	if result.Err = a.checkStreamBytes(config); result.Err != nil {
+		return
+	}
 	if result.Err = checkStreamUpdate(s.config, config); result.Err != nil {
 		return
 	}
 	if config.Sealed {
 		seal(config)
+	}
+	if result.Err = a.admitReservation(config, max(config.MaxBytes, 0)); result.Err != nil {
+		return
 	}
 	if a.overlaps(config.Subjects, s) {
 		result.Err = server.NewJSStreamSubjectOverlapError()

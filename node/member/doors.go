@@ -1,6 +1,11 @@
 package member
 
 import (
+	"cmp"
+	"slices"
+
+	"github.com/nats-io/nats-server/v2/server"
+
 	"holdfast/node/jetstream"
 	"holdfast/node/machine"
 )
@@ -11,6 +16,8 @@ type Account struct {
 	System bool   // it is the system account
 	Bus    Bus    // the attachment to that account
 	Limits machine.Limits
+	// Allowed is how much the account may use; nil: machine.DefaultLimits.
+	Allowed *machine.AccountLimits
 	// Imports are the subjects of services that it imports from other accounts.
 	Imports []string
 }
@@ -39,9 +46,28 @@ func (l *life) openDoors() {
 	for place, account := range l.options.Accounts {
 		l.doors.list = append(l.doors.list, jetstream.New(jetstream.Options{
 			Machine: l.machine, Account: account.Name, System: account.System, Imports: account.Imports, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
-			Limits: account.Limits, Domain: l.options.Domain,
+			Limits: account.Limits, Allowed: account.Allowed, Domain: l.options.Domain,
 			Name: l.options.Name, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
 		}))
+	}
+}
+
+// warnOfUnserved names the accounts that have streams, as of the checkpoint, and no
+// door: nobody reaches these streams.
+func (l *life) warnOfUnserved() {
+	streams := l.machine.Streams() // by account
+	for from := 0; from < len(streams); {
+		name, to := streams[from].Account().Name(), from
+		for to < len(streams) && streams[to].Account().Name() == name {
+			to++
+		}
+		if !slices.ContainsFunc(l.options.Accounts, func(a Account) bool { return a.Name == name }) {
+			account, example := cmp.Or(name, server.DEFAULT_GLOBAL_ACCOUNT), streams[from].Name()
+			l.logger.Warn("an account has streams, but the configuration does not give it JetStream: they are kept, and nobody reaches them. "+
+				"Put the account back into nats.include on every node, with jetstream enabled, and start the nodes again; to be rid of the streams, delete them then",
+				"account", account, "streams", to-from, "one of them", example)
+		}
+		from = to
 	}
 }
 

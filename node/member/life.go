@@ -149,6 +149,7 @@ func (l *life) open() (err error) {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	l.openDoors()
+	l.warnOfUnserved()
 	l.tail.limit = o.TailBytes
 	l.checkpoints.reset(meta.CheckpointIndex)
 	status := l.replica.Local().Status
