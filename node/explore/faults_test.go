@@ -29,9 +29,7 @@ func refinds(t *testing.T, off []string, check string, s Search, near func(s *sc
 		near(script)
 		start := script.World
 		search := s
-		if on {
-			search.Want = ""
-		} else {
+		if !on {
 			search.Want = check
 		}
 		search.Time = 60 * time.Second
@@ -272,6 +270,49 @@ func TestSearchFindsReturnAfterTheFounding(t *testing.T) {
 		s.arrive("c", "b", late)
 		s.from("b", "c")
 	})
+}
+
+func TestSearchFindsReturnBetweenConfirmAndPromise(t *testing.T) {
+	// R1 in step 1: a2 and b2 are asked to confirm. S3 fires in both runs.
+	refinds(t, []string{"exact-electability/listed"}, "L1", Search{Recover: 1, Limits: map[Op]int{Return: 1}, Depth: 5, Ignore: []string{"S3"}}, func(s *script) {
+		s.wipe("a", "b")
+		s.greet("a", "b")
+		s.from("a", "c")
+		s.from("b", "c")
+	})
+}
+
+// A return after the own successor's grant is the known limit: it is found with
+// all clauses on, and it is neither a wedge nor anything else.
+func TestSearchFindsReturnAfterTheSuccessorsGrant(t *testing.T) {
+	// R2 after step 1: a2 has granted, the request to b2 is late.
+	near := func() *World {
+		s := newScript(t, Formed(nil, "a", "b", "c"), true)
+		late := s.returning()
+		s.mail[2][1] = append([]*packet{late}, s.mail[2][1]...)
+		return s.World
+	}
+	s := Search{Limits: map[Op]int{Return: 1}, Depth: 3, Want: "S2"}
+	r := s.Run(near())
+	if r.Finding == nil {
+		t.Fatalf("S2 is not found: %s", &r)
+	}
+	t.Logf("S2 in %d steps: %s; %s", len(r.Finding.Path), r.Finding.What, &r)
+	s.Want, s.Ignore, s.Recover = "", []string{"S2", "S3"}, 1
+	if r := s.Run(near()); r.Finding != nil {
+		t.Errorf("%s: %s\n%s", r.Finding.Check, r.Finding.What, s.Story(near(), r.Finding.Path))
+	} else {
+		t.Logf("nothing else: %s", &r)
+	}
+}
+
+func TestSearchFindsFoundingBesideAnIntactQuorum(t *testing.T) {
+	// B2 after step 1, d and e linked.
+	refinds(t, []string{"every-member"}, "S1", Search{Brisk: true, Limits: map[Op]int{Timeout: 1, Propose: 1}, Depth: 5}, func(s *script) {
+		s.wipe("b")
+		s.isolate("b")
+		s.heal("d", "e")
+	}, "a", "b", "c", "d", "e")
 }
 
 func TestSearchFindsFoundingByABlankMajority(t *testing.T) {

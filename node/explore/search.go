@@ -29,7 +29,8 @@ type Search struct {
 	Reorder int
 	// Recover checks liveness in every so many-th new state; 0: never.
 	Recover int
-	// Ignore lists checks that are known to fire (see R1 and R2).
+	// Ignore lists checks that are known to fire (see R1 and R2). Where one has
+	// fired nothing follows but the check of liveness.
 	Ignore []string
 	// Want, if set, is the only check at which the search stops.
 	Want string
@@ -83,6 +84,7 @@ type run struct {
 	trail   []visited
 	next    []frontier
 	began   time.Time
+	looked  int // states that were considered for a check of their liveness
 	actions []Action
 }
 
@@ -146,7 +148,11 @@ func (r *run) expand(f frontier) bool {
 			return true
 		}
 		if len(child.judge.faults) > 0 {
-			continue // it broke what it is known to break; nothing follows
+			// It broke what it is known to break; nothing follows, but a wedge is none.
+			if r.heals(f.id, child, action) {
+				continue
+			}
+			return true
 		}
 		print := child.fingerprint(r.encoder)
 		if _, known := r.seen[print]; known {
@@ -157,14 +163,24 @@ func (r *run) expand(f frontier) bool {
 		r.trail = append(r.trail, visited{f.id, action})
 		r.report.States++
 		r.next = append(r.next, frontier{child, id})
-		if r.Recover > 0 && r.report.States%r.Recover == 0 {
-			if why := r.recovers(child); why != "" {
-				r.found(f.id, action, Fault{"L1", why})
-				return true
-			}
+		if !r.heals(f.id, child, action) {
+			return true
 		}
 	}
 	return false
+}
+
+// heals checks the liveness of a state, if it is its turn.
+func (r *run) heals(parent int32, w *World, last Action) bool {
+	r.looked++
+	if r.Recover == 0 || r.looked%r.Recover != 0 {
+		return true
+	}
+	why := r.recovers(w)
+	if why != "" {
+		r.found(parent, last, Fault{"L1", why})
+	}
+	return why == ""
 }
 
 // apply performs an action. A core that catches itself in a contradiction panics,
