@@ -15,7 +15,7 @@ func (c *Core) SwitchOff(clause string) error {
 		"counter": &c.off.counter, "remove-then-add": &c.off.removeThenAdd, "nonce": &c.off.nonce, "holder-stays": &c.off.holderStays,
 		"above-epoch": &c.off.aboveEpoch, "leave-rule": &c.off.leaveRule, "leave-test": &c.off.leaveTest,
 		"exact-attempt": &c.off.exactAttempt, "fresh-store": &c.off.freshStore, "every-member": &c.off.everyMember,
-		"remember": &c.off.remember,
+		"remember": &c.off.remember, "serve-lagging": &c.off.serveLagging,
 	}
 	switch field := fields[clause]; {
 	case field != nil:

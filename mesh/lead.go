@@ -46,7 +46,7 @@ func (c *Core) leadMembers() {
 		if c.lead.term != 0 {
 			c.endLeadership()
 		}
-		if c.local.Leader && c.local.InContact {
+		if c.local.Leader && c.local.InContact && !c.off.serveLagging {
 			c.serveLagging()
 		}
 		return

@@ -10,6 +10,7 @@ type switches struct {
 	ownPicture        bool // P5(1): a member confirms only what it sees itself
 	promiseDropsStage bool // P3: a promise discards a half-staged copy
 	rankByFounding    bool // P5: survivors rank by founding epoch; off: by epoch
+	serveLagging      bool // P4: a leader that is not ready offers copies to who lags
 	bump              bool // P6: a leader bumps above foreign promises and epochs
 	oneLive           bool // P6: of two live lineages neither bumps
 	ownPromise        bool // P5(4): the founder's own promise is still this attempt

@@ -18,9 +18,11 @@ const (
 	Beat                // a's clock advances by a heartbeat
 	Timeout             // a's clock advances by an election timeout
 	Perform             // a's oldest write becomes durable
-	Copy                // a stages the copy that it asked for
+	Begin               // a leader begins to send the copy that a asked for
+	Copy                // a has staged the copy that it asked for
 	Switch              // a is told that its copy is whole
 	Propose             // a client writes at leader a
+	Compact             // a makes a checkpoint and trims its log; k: without patience
 	Crash               // a's process dies; unperformed writes are lost
 	Start               // a's process starts
 	Wipe                // a's store is taken away and a new process starts
@@ -41,7 +43,7 @@ const (
 )
 
 var opNames = [opCount]string{
-	"deliver", "deliver-one", "duplicate", "lose", "beat", "timeout", "perform", "copy", "switch", "propose", "crash", "start",
+	"deliver", "deliver-one", "duplicate", "lose", "beat", "timeout", "perform", "begin", "copy", "switch", "propose", "compact", "crash", "start",
 	"wipe", "return", "stall", "unstall", "cut", "heal", "hold", "release", "park", "unpark", "found", "discard", "image", "rollback",
 }
 
@@ -57,6 +59,8 @@ func (a Action) Describe(names []string) string {
 	switch a.Op {
 	case Deliver, Duplicate, Lose, Cut, Heal, Hold, Release:
 		return fmt.Sprintf("%s %s→%s", opNames[a.Op], names[a.A], names[a.B])
+	case Compact:
+		return opNames[a.Op] + " " + names[a.A] + [2]string{"", " without patience"}[a.K]
 	case DeliverAt:
 		return fmt.Sprintf("%s %s→%s #%d", opNames[a.Op], names[a.A], names[a.B], a.K)
 	case Found:
@@ -103,8 +107,13 @@ func (w *World) step(a Action) bool {
 		w.own(i)
 		w.perform(i)
 		w.settle(i)
+	case Begin:
+		if !n.up || n.stage == nil || n.begun != nil {
+			return false
+		}
+		w.beginCopy(i)
 	case Copy:
-		if !n.up || n.stage == nil {
+		if !n.up || n.stage == nil || w.steps && n.begun == nil {
 			return false
 		}
 		w.copyFrom(i)
@@ -115,6 +124,8 @@ func (w *World) step(a Action) bool {
 		w.tellStaged(i)
 	case Propose:
 		return w.Propose(i)
+	case Compact:
+		return w.Compact(i, a.K > 0)
 	default:
 		return w.applyFault(a)
 	}
@@ -329,11 +340,11 @@ func (w *World) quiet() {
 	for range quietRounds {
 		acted := false
 		for i := range w.nodes {
-			if n := w.nodes[i]; n.up && n.stage != nil && !w.parked[i] {
+			if n := w.nodes[i]; n.up && n.stage != nil && !w.parked[i] && !w.steps {
 				w.copyFrom(i)
 				acted = true
 			}
-			if n := w.nodes[i]; n.up && n.staged != nil && !w.parked[i] {
+			if n := w.nodes[i]; n.up && n.staged != nil && !w.parked[i] && !w.steps {
 				w.tellStaged(i)
 				acted = true
 			}

@@ -41,6 +41,7 @@ var immutable = map[reflect.Type]bool{
 	reflect.TypeFor[protocol.Entry]():         true,
 	reflect.TypeFor[protocol.Configuration](): true,
 	reflect.TypeFor[*protocol.Write]():        true,
+	reflect.TypeFor[*protocol.Checkpoint]():   true,
 	reflect.TypeFor[error]():                  true,
 }
 
@@ -57,6 +58,9 @@ func cloneNode(n *node) *node {
 }
 
 func planDeepen(t reflect.Type) deepen {
+	if immutable[t] {
+		return nil
+	}
 	if plan, known := deepenPlans[t]; known {
 		if *plan == nil && pointing(t) {
 			// In the making, for a type that contains itself: look it up later.
@@ -74,8 +78,6 @@ func pointing(t reflect.Type) bool { return t.Kind() == reflect.Pointer }
 
 func makeDeepen(t reflect.Type) deepen {
 	switch {
-	case immutable[t]:
-		return nil
 	case t == randomType:
 		return func(p unsafe.Pointer, c *copying) { *(**rand.Rand)(p) = c.random }
 	case t == drawsType:

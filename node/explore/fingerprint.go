@@ -165,7 +165,7 @@ func (w *World) fingerprint(e *encoder) Fingerprint {
 // limited are the operations of which a search allows only so many.
 var limited = [opCount]bool{
 	Duplicate: true, Lose: true, Propose: true, Crash: true, Wipe: true, Return: true, Stall: true, Cut: true, Found: true, Discard: true,
-	Image: true, Rollback: true, Timeout: true, Beat: true, DeliverAt: true, Hold: true, Park: true,
+	Image: true, Rollback: true, Timeout: true, Beat: true, Compact: true, DeliverAt: true, Hold: true, Park: true,
 }
 
 func (e *encoder) judge(j *judge) {

@@ -92,6 +92,14 @@ func (w *World) unlink(i, j int) {
 	w.post(j, i, &packet{kind: packetUnlinked})
 }
 
+// linkAgain ends all cuts.
+func (w *World) linkAgain() {
+	for i := range w.nodes {
+		clear(w.cut[i])
+	}
+	w.linkAll()
+}
+
 // linkAll connects everybody who can be.
 func (w *World) linkAll() {
 	for i := range w.nodes {

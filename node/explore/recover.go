@@ -24,7 +24,7 @@ const operatorRounds = 60
 // or an old store returned.
 func (w *World) Recover(seed uint64, restart bool) string {
 	c := w.Clone()
-	c.careful, c.brisk = false, false
+	c.careful, c.brisk, c.steps = false, false, false
 	random := rand.New(rand.NewPCG(seed, 0))
 	for i := range c.nodes {
 		if restart && c.nodes[i].up {
@@ -32,9 +32,7 @@ func (w *World) Recover(seed uint64, restart bool) string {
 		}
 	}
 	for i := range c.nodes {
-		for j := range c.nodes {
-			c.cut[i][j] = false
-		}
+		clear(c.cut[i])
 		if !c.nodes[i].up {
 			c.start(i)
 		}
@@ -66,8 +64,10 @@ func (w *World) live(random *rand.Rand) {
 			w.Deliver(random.IntN(len(w.nodes)), random.IntN(len(w.nodes)))
 		}
 		switch n := w.nodes[i]; {
+		case n.up && n.stage != nil && n.begun == nil:
+			w.beginCopy(i)
 		case n.up && n.stage != nil:
-			w.copyFrom(i)
+			w.finishCopy(i)
 		case n.up && n.staged != nil:
 			w.tellStaged(i)
 		}

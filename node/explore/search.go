@@ -23,6 +23,8 @@ type Search struct {
 	Brisk bool
 	// Careful makes every durable write an action of its own.
 	Careful bool
+	// Steps makes the beginning, the end and the use of a copy actions of their own.
+	Steps bool
 	// Packets lets packets of one mailbox arrive one by one, and up to Reorder
 	// places ahead of those before them.
 	Packets bool
@@ -92,8 +94,7 @@ type run struct {
 func (s *Search) Run(start *World) Report {
 	r := &run{Search: s, encoder: newEncoder(), seen: map[Fingerprint]struct{}{}, began: time.Now()}
 	world := start.Clone()
-	world.used = budget{}
-	world.brisk, world.careful, world.tell = s.Brisk, s.Careful, nil
+	s.prepare(world)
 	r.seen[world.fingerprint(r.encoder)] = struct{}{}
 	r.trail = append(r.trail, visited{parent: -1})
 	r.report.States = 1
@@ -113,6 +114,12 @@ func (s *Search) Run(start *World) Report {
 	r.report.Whole = true
 	r.report.Took = time.Since(r.began)
 	return r.report
+}
+
+// prepare gives a world the grain of the search.
+func (s *Search) prepare(w *World) {
+	w.used = budget{}
+	w.brisk, w.careful, w.steps, w.tell = s.Brisk, s.Careful, s.Steps, nil
 }
 
 func (r *run) exhausted() bool {
@@ -250,10 +257,12 @@ func (r *run) stepsOf(list []Action, w *World, a int8) []Action {
 	if len(n.writes) > 0 {
 		list = append(list, Action{Op: Perform, A: a})
 	}
-	if n.stage != nil && (!w.brisk || w.parked[a]) {
+	if n.stage != nil && w.steps && n.begun == nil {
+		list = append(list, Action{Op: Begin, A: a})
+	} else if n.stage != nil && (!w.brisk || w.steps || w.parked[a]) {
 		list = append(list, Action{Op: Copy, A: a})
 	}
-	if n.staged != nil && (!w.brisk || w.parked[a]) {
+	if n.staged != nil && (!w.brisk || w.steps || w.parked[a]) {
 		list = append(list, Action{Op: Switch, A: a})
 	}
 	leads := n.leads()
@@ -265,6 +274,13 @@ func (r *run) stepsOf(list []Action, w *World, a int8) []Action {
 	}
 	if leads && r.allowed(w, Propose) {
 		list = append(list, Action{Op: Propose, A: a})
+	}
+	if r.allowed(w, Compact) {
+		for k := range int8(2) {
+			if giveUp := k > 0; w.mayCompact(int(a), giveUp) && (!giveUp || n.horizon(true) > n.horizon(false)) {
+				list = append(list, Action{Op: Compact, A: a, K: k})
+			}
+		}
 	}
 	if r.allowed(w, Found) {
 		for without := range uint32(1) << len(w.nodes) {
@@ -355,7 +371,7 @@ func (r *run) faultsOf(list []Action, w *World, a int8) []Action {
 func (s *Search) Story(start *World, path []Action) string {
 	var b strings.Builder
 	w := start.Clone()
-	w.brisk, w.careful = s.Brisk, s.Careful
+	s.prepare(w)
 	w.tell = func(format string, args ...any) { fmt.Fprintf(&b, "      "+format+"\n", args...) }
 	for i, action := range path {
 		fmt.Fprintf(&b, "%3d. %s\n", i+1, action.Describe(w.names))

@@ -12,35 +12,61 @@ import (
 // stops at states; `make check-long` gives them time instead.
 var searches = []struct {
 	name   string
-	blank  bool
+	start  func() *World
 	states int
 	search Search
 }{
-	{"formed: the order of deliveries, clocks, a crash, two wipes", false, 40_000,
+	{"formed: the order of deliveries, clocks, a crash, two wipes", formed, 40_000,
 		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 2}}},
-	{"formed: wipes alone, further", false, 24_000,
+	{"formed: wipes alone, further", formed, 24_000,
 		Search{Limits: map[Op]int{Timeout: 1, Propose: 1, Wipe: 2}}},
-	{"formed: two wipes, a cut and a write, all there is", false, 0,
+	{"formed: two wipes, a cut and a write, all there is", formed, 0,
 		Search{Brisk: true, Limits: map[Op]int{Propose: 1, Wipe: 2, Cut: 1, Timeout: 1}}},
-	{"blank: an operator, a wipe and a late link, all there is", true, 0,
+	{"blank: an operator, a wipe and a late link, all there is", blank, 0,
 		Search{Brisk: true, Limits: map[Op]int{Wipe: 1, Found: 1, Timeout: 1, Hold: 1}}},
-	{"formed: packets one by one, reordered, doubled, lost, writes one by one", false, 30_000,
+	{"formed: packets one by one, reordered, doubled, lost, writes one by one", formed, 30_000,
 		Search{Packets: true, Careful: true, Reorder: 1,
 			Limits: map[Op]int{Timeout: 2, Beat: 1, Propose: 1, Crash: 1, Duplicate: 1, Lose: 1}}},
-	{"formed: faults, late links and an operator", false, 10_000,
+	{"formed: faults, late links and an operator", formed, 10_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 2, Propose: 1, Crash: 1, Wipe: 2, Found: 1, Hold: 2, Park: 1}}},
-	{"formed: partitions, an override, a discard", false, 10_000,
+	{"formed: partitions, an override, a discard", formed, 10_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Beat: 1, Propose: 1, Wipe: 2, Cut: 2, Found: 1, Discard: 1}}},
-	{"formed: an old store returns", false, 8_000,
+	{"formed: an old store returns", formed, 8_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 2, Propose: 1, Wipe: 2, Return: 1, Hold: 1}, Ignore: []string{"S2", "S3"}}},
-	{"formed: a disk goes back, and all who are there remember", false, 10_000,
+	{"formed: a disk goes back, and all who are there remember", formed, 10_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 4, Beat: 2, Propose: 2, Image: 1, Rollback: 1}}},
-	{"blank: the order of deliveries, a crash, a wipe", true, 24_000,
+	{"formed: logs are trimmed, copies made in steps, a member cut off", formed, 3_000,
+		Search{Brisk: true, Steps: true, Limits: map[Op]int{Timeout: 2, Propose: 2, Compact: 2, Wipe: 1, Crash: 1, Cut: 2}}},
+	{"trimmed: a voter needs a copy, made in steps, while others crash and lead", trimmed, 2_000,
+		Search{Brisk: true, Steps: true, Limits: map[Op]int{Timeout: 3, Beat: 1, Propose: 1, Compact: 2, Wipe: 1, Crash: 2, Cut: 1}}},
+	{"trimmed: the order of deliveries, a copy made in steps, a crash, a wipe", trimmed, 4_000,
+		Search{Steps: true, Limits: map[Op]int{Timeout: 2, Propose: 1, Compact: 1, Crash: 1, Wipe: 1}}},
+	{"blank: the order of deliveries, a crash, a wipe", blank, 24_000,
 		Search{Limits: map[Op]int{Timeout: 2, Propose: 1, Crash: 1, Wipe: 1}}},
-	{"blank: packets and writes one by one", true, 24_000,
+	{"blank: packets and writes one by one", blank, 24_000,
 		Search{Packets: true, Careful: true, Limits: map[Op]int{Timeout: 1, Crash: 1, Lose: 1}}},
-	{"blank: faults, late links and an operator", true, 8_000,
+	{"blank: faults, late links and an operator", blank, 8_000,
 		Search{Brisk: true, Limits: map[Op]int{Timeout: 3, Propose: 1, Crash: 1, Wipe: 2, Found: 1, Hold: 2, Park: 1}}},
+}
+
+func formed() *World { return Formed(nil, "a", "b", "c") }
+
+func blank() *World { return NewWorld(nil, "a", "b", "c") }
+
+// trimmed is the formed state in which c was cut off while a wrote, and a did not
+// wait for it when it trimmed its log.
+func trimmed() *World {
+	w := formed()
+	for i := range w.nodes[:2] {
+		w.applyFault(Action{Op: Cut, A: int8(i), B: 2})
+	}
+	w.Propose(0)
+	w.quiet()
+	if !w.Compact(0, true) || w.nodes[0].store.First() <= w.nodes[2].store.Last()+1 {
+		panic("explore: the log of a is not trimmed")
+	}
+	w.linkAgain()
+	return w
 }
 
 func TestEveryReachedStateKeepsTheRules(t *testing.T) {
@@ -48,10 +74,7 @@ func TestEveryReachedStateKeepsTheRules(t *testing.T) {
 	minutes, memory := environment(t, "EXPLORE_MINUTES"), environment(t, "EXPLORE_MEMORY_MB")
 	for _, e := range searches {
 		t.Run(e.name, func(t *testing.T) {
-			start := Formed(nil, "a", "b", "c")
-			if e.blank {
-				start = NewWorld(nil, "a", "b", "c")
-			}
+			start := e.start()
 			s := e.search
 			s.States, s.Recover, s.Memory = e.states, 200, uint64(memory)<<20
 			if minutes > 0 {
@@ -112,6 +135,9 @@ func wander(seed uint64) (*World, Search) {
 	}}
 	if seed%4 == 1 {
 		s.Limits[Found], s.Limits[Discard] = 1+int(seed/4%2), 1
+	}
+	if seed%4 == 3 {
+		s.Steps, s.Limits[Compact] = true, 6
 	}
 	if seed%5 == 3 { // R1 and R2 are known; liveness and the rest hold
 		s.Limits[Return] = 2

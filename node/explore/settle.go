@@ -3,10 +3,7 @@ package explore
 import (
 	"slices"
 
-	"holdfast/mesh"
 	"holdfast/node/replica"
-	"holdfast/protocol"
-	"holdfast/replication"
 )
 
 // settle carries out what a member's replica wants, as the owner of a replica
@@ -52,11 +49,8 @@ func (w *World) carryOut(i int, e *replica.Effects) {
 	for _, event := range e.Events {
 		w.say("%s: %s %v", n.name, event.Text, event.Fields)
 	}
-	if e.DropStage {
-		n.stage, n.staged, n.ready = nil, nil, nil
-	}
-	if e.Stage != nil {
-		n.stage, n.staged, n.ready = e.Stage, nil, nil
+	if e.DropStage || e.Stage != nil {
+		n.stage, n.begun, n.staged, n.ready = e.Stage, nil, nil, nil
 	}
 	for k := range e.Released {
 		entry := &e.Released[k]
@@ -92,31 +86,9 @@ func (w *World) perform(i int) {
 		}
 	})
 	n.replica.Written(write.ID)
-}
-
-// activate makes the whole copy the member's store, and restarts on it.
-func (w *World) activate(i int, a *mesh.Activation) {
-	n := w.own(i)
-	old, from := n.store, n.ready
-	if from == nil {
-		panic("explore: nothing to activate")
+	if c := write.Write.Checkpoint; c != nil {
+		n.replica.Forget(c.Index)
 	}
-	fresh := &store{identity: a.Identity, entries: slices.Clone(from.entries)}
-	last := fresh.Last()
-	fresh.hard = protocol.HardState{Commit: last, Release: min(from.released, last)}
-	if a.Keep {
-		fresh.hard = old.hard
-		fresh.hard.Commit, fresh.hard.Release = last, min(old.hard.Release, last)
-		fresh.promise, fresh.granted, fresh.boot, fresh.rolled = old.promise, old.granted, old.boot, old.rolled
-	}
-	if w.off(inheritBySwitch) {
-		fresh.granted = old.granted
-	}
-	w.judge.switches(w, i, fresh)
-	w.say("%s goes over to store %s with lineage %s to index %d", n.name, a.Identity.Store, a.Identity.Lineage, last)
-	w.stop(i)
-	w.nodes[i].store, w.nodes[i].gaveUp = fresh, false
-	w.start(i)
 }
 
 // quarantine sets a store aside that is not to be trusted.
@@ -147,9 +119,8 @@ func (w *World) deliver(from, to, position int, keep bool) {
 		n.replica.Linked(sender, p.status)
 	case packetUnlinked:
 		n.replica.Unlinked(sender)
-		if n.stage != nil && n.stage.From == sender && n.ready == nil {
-			n.stage, n.staged = nil, nil
-			n.replica.StageFailed("the link broke")
+		if n.stage != nil && n.stage.From == sender {
+			w.breakOff(n)
 		}
 	case packetRaft:
 		err = n.replica.StepRaft(sender, p.body)
@@ -160,39 +131,4 @@ func (w *World) deliver(from, to, position int, keep bool) {
 		w.judge.fault(w, "Failed", "%s refuses a frame of %s: %v", w.voter(to), sender, err)
 	}
 	w.settle(to)
-}
-
-// copyFrom stages the leader's committed prefix, or fails to.
-func (w *World) copyFrom(i int) {
-	n := w.own(i)
-	from := w.index(n.stage.From)
-	sender := w.nodes[from]
-	status, holding := sender.raft()
-	if !w.linked[i][from] || !holding || status.Role != replication.Leader {
-		n.stage = nil
-		n.replica.StageFailed("it does not lead")
-		w.settle(i)
-		return
-	}
-	last := min(status.Commit, sender.store.Last())
-	n.staged = &copied{
-		from: n.stage.From, lineage: sender.store.identity.Lineage, entries: slices.Clone(sender.store.entries[:last]), released: sender.applied,
-	}
-	n.stage = nil
-	w.say("%s has staged the log of %s to index %d", n.name, sender.name, last)
-}
-
-// tellStaged tells the replica that its copy is whole.
-func (w *World) tellStaged(i int) {
-	n := w.own(i)
-	n.ready, n.staged = n.staged, nil
-	whole := &store{entries: n.ready.entries}
-	c := mesh.Copy{From: n.ready.from, Lineage: n.ready.lineage}
-	c.Foundings, c.Epoch = whole.foundings()
-	c.LastIndex, c.LastTerm = whole.last()
-	own, _ := n.store.Mark(n.store.Last())
-	theirs, found := whole.Mark(n.store.Last())
-	c.OwnLogIsPrefix = found && own == theirs
-	n.replica.Staged(c)
-	w.settle(i)
 }

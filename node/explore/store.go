@@ -1,8 +1,10 @@
 package explore
 
 import (
+	"fmt"
 	"slices"
 
+	"holdfast/node/replica"
 	"holdfast/protocol"
 	"holdfast/replication"
 )
@@ -10,20 +12,26 @@ import (
 // store is what one member remembers durably: a store file reduced to what the
 // protocols read and write. It is the replication.Log of the replica over it.
 type store struct {
-	identity  protocol.Identity
-	boot      uint64
-	hard      protocol.HardState
-	promise   protocol.Attempt
-	granted   []protocol.Attempt
-	replaced  protocol.Lineage
-	entries   []protocol.Entry // index 1 first; nothing is ever compacted
-	discarded bool             // an operator gave it up
-	rolled    bool             // an older state of it was put back
+	identity protocol.Identity
+	boot     uint64
+	hard     protocol.HardState
+	promise  protocol.Attempt
+	granted  []protocol.Attempt
+	replaced protocol.Lineage
+	// entries are all that the log ever had, index 1 first. Those up to horizon are
+	// gone: nobody can read them. What they said is in the checkpoint, which here is
+	// the entries themselves, for the judge.
+	entries []protocol.Entry
+	// horizon <= checkpoint.Index <= hard.Release.
+	horizon    uint64
+	checkpoint *protocol.Checkpoint // the newest; nil: there is none
+	discarded  bool                 // an operator gave it up
+	rolled     bool                 // an older state of it was put back
 }
 
 var _ replication.Log = (*store)(nil)
 
-func (s *store) First() uint64 { return 1 }
+func (s *store) First() uint64 { return s.horizon + 1 }
 func (s *store) Last() uint64  { return uint64(len(s.entries)) }
 
 func (s *store) Mark(index uint64) (protocol.Mark, bool) {
@@ -39,16 +47,25 @@ func (s *store) Mark(index uint64) (protocol.Mark, bool) {
 }
 
 func (s *store) Entries(lo, hi uint64, _ int) ([]protocol.Entry, error) {
+	if lo < s.First() {
+		return nil, fmt.Errorf("entry %d is gone, the first is %d", lo, s.First())
+	}
 	return slices.Clone(s.entries[lo-1 : hi-1]), nil
 }
 
 // commit performs one write.
 func (s *store) commit(w *protocol.Write) {
 	if len(w.Entries) > 0 {
+		if first := w.Entries[0].Index; first <= s.applied() {
+			panic(fmt.Sprintf("entry %d takes the place of one that the checkpoint at %d contains", first, s.applied()))
+		}
 		s.entries = append(slices.Clone(s.entries[:w.Entries[0].Index-1]), w.Entries...)
 	}
 	if w.HardState != nil {
 		s.hard = *w.HardState
+	}
+	if c := w.Checkpoint; c != nil {
+		s.checkpoint, s.horizon = c, c.Horizon
 	}
 	if w.Promise != nil {
 		s.promise = *w.Promise
@@ -58,6 +75,26 @@ func (s *store) commit(w *protocol.Write) {
 		// A founder is a fresh store: it has granted nothing (rule P4).
 		s.identity, s.granted, s.replaced, s.rolled = *w.Identity, nil, protocol.Lineage{}, false
 	}
+}
+
+// applied is the index of the checkpoint.
+func (s *store) applied() uint64 {
+	if s.checkpoint == nil {
+		return 0
+	}
+	return s.checkpoint.Index
+}
+
+// state is what a replica is told of the store when it starts.
+func (s *store) state() replica.State {
+	state := replica.State{
+		Identity: s.identity, Boot: s.boot, HardState: s.hard, Promise: s.promise, Granted: s.granted,
+		Replaced: s.replaced, Landmarks: s.landmarks(),
+	}
+	if c := s.checkpoint; c != nil {
+		state.Applied, state.Configuration, state.Epoch, state.Foundings = c.Index, c.Configuration, c.Epoch, c.Foundings
+	}
+	return state
 }
 
 // holds reports whether the log has exactly this entry.
@@ -104,9 +141,9 @@ func (s *store) foundings() (list []protocol.Founding, epoch uint64) {
 	return list, epoch
 }
 
-// landmarks are the entries that a replica is told of when it starts.
+// landmarks are the entries above the checkpoint of which a replica is told.
 func (s *store) landmarks() (list []protocol.Entry) {
-	for i := range s.entries {
+	for i := s.applied(); i < s.Last(); i++ {
 		if kind := s.entries[i].Kind; kind != protocol.KindBatch && kind != protocol.KindNoop {
 			list = append(list, s.entries[i])
 		}

@@ -16,8 +16,7 @@ func (s *Search) Walk(start *World, seed uint64, steps int) *Finding {
 	random := rand.New(rand.NewPCG(seed, 1))
 	r := &run{Search: s}
 	w := start.Clone()
-	w.used = budget{}
-	w.brisk, w.careful, w.tell = s.Brisk, s.Careful, nil
+	s.prepare(w)
 	var path []Action
 	for range steps {
 		r.actions = r.enabled(r.actions[:0], w)
@@ -49,7 +48,7 @@ func (s *Search) Walk(start *World, seed uint64, steps int) *Finding {
 // unusual are the operations that are no part of a cluster's going on.
 var unusual = [opCount]bool{
 	Duplicate: true, Lose: true, Timeout: true, Crash: true, Wipe: true, Return: true, Stall: true, Cut: true, Hold: true, Park: true,
-	Found: true, Discard: true, Image: true, Rollback: true,
+	Found: true, Discard: true, Compact: true, Image: true, Rollback: true,
 }
 
 // Shorten leaves out what a path does not need to come to its fault.
@@ -73,7 +72,7 @@ func (s *Search) Shorten(start *World, f *Finding) *Finding {
 func (s *Search) replay(start *World, path []Action, check string) int {
 	r := &run{Search: s}
 	w := start.Clone()
-	w.brisk, w.careful, w.tell = s.Brisk, s.Careful, nil
+	s.prepare(w)
 	for i, action := range path {
 		r.apply(w, action)
 		if w.Fired(check) {

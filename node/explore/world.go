@@ -38,9 +38,11 @@ type node struct {
 	applied uint64
 	// presence is what a hello says: the last status that was durable whole.
 	presence mesh.Status
-	// stage is the copy that the replica asked for; staged is one that is whole
-	// and of which the replica has not been told yet.
+	// stage is the copy that the replica asked for, and begun what it will be, once
+	// its leader has begun to send it; staged is one that is whole and of which the
+	// replica has not been told yet.
 	stage  *mesh.StageRequest
+	begun  *copied
 	staged *copied
 	// ready is a whole copy of which the replica was told.
 	ready *copied
@@ -51,14 +53,6 @@ type node struct {
 	// led and commit are what the judge saw last of this process.
 	led    bool
 	commit uint64
-}
-
-// copied is a copy of a leader's log beside the store.
-type copied struct {
-	from     string
-	lineage  protocol.Lineage
-	entries  []protocol.Entry
-	released uint64
 }
 
 // World is one state of a whole cluster. Its nodes are shared with the worlds
@@ -78,6 +72,8 @@ type World struct {
 	// copies are made by members that are not parked.
 	brisk  bool
 	parked []bool
+	// steps: copies are made in steps, as actions of their own.
+	steps bool
 	// careful: writes are performed one by one, as actions of their own.
 	careful bool
 	// tell, if set, is told what happens, for people.
@@ -202,14 +198,16 @@ func (w *World) say(format string, args ...any) {
 	}
 }
 
-// ownRules are the clauses that bind the owner of a store instead of the cores:
-// a fresh store has granted nothing (rule P4).
+// ownRules are the clauses that bind the owner of a store instead of the cores.
 const (
+	// A fresh store has granted nothing (rule P4).
 	inheritBySwitch   = "fresh-store-grants/switch"
 	inheritByFounding = "fresh-store-grants/founding"
+	// A copy counts when its last piece is there (rule P4).
+	wholeCopy = "whole-copy"
 )
 
-var ownRules = map[string]bool{inheritBySwitch: true, inheritByFounding: true}
+var ownRules = map[string]bool{inheritBySwitch: true, inheritByFounding: true, wholeCopy: true}
 
 func (w *World) off(rule string) bool { return slices.Contains(w.rules, rule) }
 
@@ -223,10 +221,7 @@ func (w *World) start(i int) {
 	}
 	r, err := replica.New(replica.Options{
 		Member: n.name, Members: w.names, Continue: true, Log: s,
-		State: replica.State{
-			Identity: s.identity, Boot: s.boot, HardState: s.hard, Promise: s.promise, Granted: s.granted,
-			Replaced: s.replaced, Landmarks: s.landmarks(),
-		},
+		State:         s.state(),
 		ElectionTicks: electionTicks, HeartbeatTicks: heartbeatTicks, RetryTicks: retryTicks, ReportTicks: reportTicks,
 		MaxAppendBytes: 1 << 20, MaxInflightBytes: 1 << 20, MaxReleaseBytes: 1 << 20, Random: n.random, Heard: n.heard,
 	})
@@ -243,7 +238,8 @@ func (w *World) start(i int) {
 		}
 	}
 	n.up, n.replica, n.presence = true, r, r.Local().Status
-	n.writes, n.applied, n.stage, n.staged, n.ready = nil, 0, nil, nil, nil
+	n.writes, n.applied = nil, s.applied()
+	n.stage, n.begun, n.staged, n.ready = nil, nil, nil, nil
 	n.ordered, n.without, n.led, n.commit = false, 0, false, 0
 	for j := range w.nodes {
 		if j != i {
@@ -263,7 +259,8 @@ func (w *World) kill(i int) {
 // what was on its way to it as well; what it sent arrives, or not.
 func (w *World) stop(i int) {
 	n := w.own(i)
-	n.up, n.replica, n.writes, n.stage, n.staged, n.ready = false, nil, nil, nil, nil, nil
+	n.up, n.replica, n.writes = false, nil, nil
+	n.stage, n.begun, n.staged, n.ready = nil, nil, nil, nil
 	n.applied, n.presence, n.stalled = 0, mesh.Status{}, false
 	n.ordered, n.without, n.led, n.commit = false, 0, false, 0
 	for j := range w.nodes {
