@@ -7,8 +7,8 @@
 // writes that are not durable yet, the copies under way and the packets between
 // members. An Action is one step: a mailbox or one of its packets is delivered,
 // duplicated or lost; a member's clock reaches its next heartbeat or its election
-// timeout; a write becomes durable; a copy is staged or switched to; a client
-// writes; a process dies, losing what it had not written, and starts; a store is
+// timeout; a write becomes durable; a copy begins, is whole, or is switched to; a
+// client writes; a member makes a checkpoint and trims its log; a process dies, losing what it had not written, and starts; a store is
 // wiped, or an old one returns, or an older state of it; a disk stalls; a link
 // breaks; an operator gives a command. Search.Run goes breadth-first through the
 // worlds that these lead to
@@ -34,12 +34,16 @@
 // A Search names how often each fault may happen on the way to one state. Beyond
 // that, these choices make the worlds finite. Randomness gives the shortest pause
 // and a fresh ID (draws.go); that pauses differ is explored by the order in which
-// clocks advance, each by at least a heartbeat or an election timeout. A copy is
-// one step, and so is what a member does about one packet. Packets of one
+// clocks advance, each by at least a heartbeat or an election timeout. What a
+// member does about one packet is one step. A copy is one step too, unless the
+// search makes it in Steps: then what its leader sends is settled when it begins,
+// and anything may happen before it is whole and before it is used. Packets of one
 // direction stay in order unless Reorder allows otherwise, and of two
 // announcements in a row, or two equal packets, one is lost. Members are
-// connected as soon as they can be; hellos arrive late, like any packet. Nothing
-// is compacted, so copies that only catch up (Raft's snapshots) are not made.
+// connected as soon as they can be; hellos arrive late, like any packet. Logs are
+// trimmed (Compact) as far as the owner of a replica may, with or without patience
+// for who lags, but not while it recovers, nor for the time after a copy in which
+// the owner keeps the log: that race with the log is the simulation's.
 //
 // There are three grains. By default an action delivers a whole mailbox and
 // writes are durable at once unless the disk is stalled. Packets and Careful make
@@ -51,7 +55,7 @@
 //
 // The schedules that broke weaker versions (schedules_*_test.go) are replayed
 // step by step with all clauses on, where no check fires, and with one clause
-// off, where the named check does. In faults_test.go the search finds each of
-// them by itself. The clauses are switched off through the build tag "explore",
+// off, where the named check does. In faults_test.go and staging_test.go the search
+// finds each of them by itself, and R2, which no clause prevents, with all on. The clauses are switched off through the build tag "explore",
 // which production builds do not have.
 package explore
