@@ -100,7 +100,7 @@ func (c *Consumer) nak(a *Ack) {
 	if a.Delay == 0 && c.isDue(d) {
 		return // it is already, and keeps its turn
 	}
-	c.arm(d, c.stream.machine.now+a.Delay)
+	c.arm(d, later(c.stream.machine.now, a.Delay))
 	c.touch()
 }
 

@@ -253,7 +253,7 @@ func (c *Consumer) retime(old *server.ConsumerConfig) {
 	case old.AckWait != c.config.AckWait || !slices.Equal(old.BackOff, c.config.BackOff):
 		c.pending.each(func(d *delivered) {
 			if d.due > c.stream.machine.now { // what is due already stays so
-				d.due = max(d.due-waitOf(old, d.tries)+c.wait(d.tries), 1)
+				d.due = max(later(d.due-waitOf(old, d.tries), c.wait(d.tries)), 1)
 			}
 		})
 	case old.MaxDeliver == c.config.MaxDeliver:

@@ -60,7 +60,7 @@ func TestPause(t *testing.T) {
 	expect(t, "level", c.Config().Metadata[server.JSRequiredLevelMetadataKey], "0")
 	w.batch.PauseConsumer(c.Incarnation(), time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC))
 	w.apply()
-	expect(t, "until", c.PausedUntil(), maxStamp)
+	expect(t, "until", c.PausedUntil(), MaxStamp)
 }
 
 func TestReset(t *testing.T) {

@@ -76,5 +76,5 @@ func (w *dedupWindow) due(window int64) int64 {
 	if len(w.pages) == 0 {
 		return 0
 	}
-	return w.pages[0].lastStamp() + window
+	return later(w.pages[0].lastStamp(), window)
 }

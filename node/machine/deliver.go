@@ -108,7 +108,7 @@ func (d *dispatch) redeliver() bool {
 
 func (c *Consumer) dueAfter(deliveries uint32) int64 {
 	if wait := c.wait(deliveries); wait > 0 {
-		return c.stream.machine.now + wait
+		return later(c.stream.machine.now, wait)
 	}
 	return 0
 }

@@ -101,7 +101,7 @@ func (s *Stream) nextDue(kind expiryKind) int64 {
 	case expireMessages:
 		if age := span(s.config.MaxAge); age > 0 && !s.leavesMarkers() {
 			if seq, ok := s.oldestMortal(); ok {
-				return s.stampOf(seq) + age
+				return later(s.stampOf(seq), age)
 			}
 		}
 	case expireTTLs:

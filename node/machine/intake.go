@@ -140,7 +140,7 @@ func (c *Consumer) adopt(state *server.ConsumerState) {
 		}
 		wait := c.wait(tries)
 		if wait > 0 {
-			wait = min(max(p.Timestamp-now+wait, 1), wait)
+			wait = min(max(later(min(max(p.Timestamp, 0), MaxStamp)-now, wait), 1), wait)
 		}
 		c.arm(&d, dueIn(now, wait))
 		c.pending.append(d)
@@ -154,7 +154,7 @@ func dueIn(now, wait int64) int64 {
 	if wait <= 0 {
 		return 0
 	}
-	return now + wait
+	return later(now, wait)
 }
 
 // Backup is the consumer as a backup has it.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -11,8 +12,19 @@ import (
 	"holdfast/protocol"
 )
 
-// maxStamp bounds a stamp, so that adding durations to it cannot overflow.
-const maxStamp = 1 << 62
+// MaxStamp bounds a stamp, in nanoseconds since 1970: a moment of the year 2223.
+// An entry with a higher one cannot be applied, so whoever stamps entries keeps
+// below it, with room for what is stamped while its clock stands still at its end.
+const MaxStamp = 8_000_000_000_000_000_000
+
+// later is the stamp so long after another one; the largest number, which is behind
+// all stamps, when that is not representable.
+func later(stamp, wait int64) int64 {
+	if sum := stamp + wait; wait <= 0 || sum >= stamp {
+		return sum
+	}
+	return math.MaxInt64
+}
 
 // Options adjust a Machine. None of them changes what an entry does.
 type Options struct {
@@ -105,7 +117,7 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 		return m.applyMove(index, data, out)
 	}
 	stamp := int64(binary.LittleEndian.Uint64(data[1:]))
-	if stamp > maxStamp {
+	if stamp > MaxStamp {
 		return fmt.Errorf("apply entry %d: stamp %d out of range: %w", index, stamp, protocol.ErrMalformed)
 	}
 	m.index, m.size, m.now, m.slot, m.out = index, len(data), max(stamp, m.stamp), -1, out

@@ -88,10 +88,10 @@ func (s *Stream) endedTTLs(now int64) []uint64 {
 func (s *Stream) timeLeft(seq uint64, now int64) int64 {
 	b := s.index.locate(seq)
 	i := int(seq - b.first)
-	r, ttl, left := b.at(i), b.ttlAt(i), int64(maxStamp)
+	r, ttl, left := b.at(i), b.ttlAt(i), int64(MaxStamp)
 	stamp := r.stamp + int64(r.slot)
 	if age := span(s.config.MaxAge); age > 0 && ttl != ttlNever {
-		left = stamp + age - now
+		left = later(stamp, age) - now
 	}
 	if ttl > ttlNever && s.config.AllowMsgTTL {
 		left = min(left, ttlEnd(stamp, ttl)-now)

@@ -114,7 +114,7 @@ func (m *Machine) origin(body *protocol.Reader, result *Result) {
 	*o = pendingOrigin{set: true, source: body.Bytes(body.Uvarint()), previous: body.Uvarint(), seq: body.Uvarint()}
 	stamp := body.Uvarint()
 	o.identity, o.pending = body.Bytes(body.Uvarint()), body.Uvarint()
-	o.stamp = int64(min(max(stamp, minOriginStamp), maxStamp))
+	o.stamp = int64(min(max(stamp, minOriginStamp), MaxStamp))
 	if s != nil {
 		o.stream = s.incarnation
 	}

@@ -40,8 +40,8 @@ func (c *Consumer) PausedUntil() int64 {
 	if until == nil || until.IsZero() {
 		return 0
 	}
-	if until.After(time.Unix(0, maxStamp)) { // what UnixNano cannot say
-		return maxStamp
+	if until.After(time.Unix(0, MaxStamp)) { // what UnixNano cannot say
+		return MaxStamp
 	}
 	return max(until.UnixNano(), 0)
 }

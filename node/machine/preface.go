@@ -86,7 +86,7 @@ func decodePreface(body *protocol.Reader) preface {
 	case PrefaceCounter, PrefaceBroken:
 		bad = bad || p.b > uint64(BaseStamp)
 	case PrefaceSchedule:
-		bad = p.a > maxStamp || p.b > uint64(ScheduleNever)
+		bad = p.a > MaxStamp || p.b > uint64(ScheduleNever)
 	case PrefaceMarker, PrefaceFire:
 	default:
 		bad = true

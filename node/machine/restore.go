@@ -21,7 +21,7 @@ import (
 // the pairs are damaged.
 func Restore(opt Options, applied, horizon uint64, stamp int64, pairs func(yield func(key, value []byte) error) error) (*Machine, error) {
 	m := New(opt)
-	m.applied, m.stamp, m.entries.reported = applied, min(stamp, maxStamp), min(horizon, applied)
+	m.applied, m.stamp, m.entries.reported = applied, min(stamp, MaxStamp), min(horizon, applied)
 	var all []protocol.Pair
 	err := pairs(func(key, value []byte) error {
 		body, err := checkValue(key, value)

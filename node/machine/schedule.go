@@ -216,13 +216,13 @@ func (s *Stream) moveSchedule(h *publishHeaders) bool {
 
 // ScheduleStamp is the stamp at which a schedule is due that fires at that time:
 // at the first if the time is before all stamps, and at the last if it is behind
-// (in the year 2116).
+// (in the year 2223).
 func ScheduleStamp(at time.Time) int64 {
 	switch {
 	case at.Before(time.Unix(0, 1)):
 		return 1
-	case at.After(time.Unix(0, maxStamp)):
-		return maxStamp
+	case at.After(time.Unix(0, MaxStamp)):
+		return MaxStamp
 	}
 	return at.UnixNano()
 }
@@ -284,7 +284,7 @@ func (s *Stream) checkpointSchedules(puts []protocol.Pair) []protocol.Pair {
 func (s *Stream) restoreSchedule(seq uint64, body *protocol.Reader) error {
 	due := body.Uvarint()
 	m, ok := s.index.get(seq)
-	if _, twice := s.schedules[m.subject]; !ok || twice || due > maxStamp {
+	if _, twice := s.schedules[m.subject]; !ok || twice || due > MaxStamp {
 		body.Fail()
 	}
 	if err := body.Done("schedule"); err != nil {

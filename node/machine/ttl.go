@@ -65,7 +65,7 @@ func (s *Stream) timeToLive(h *publishHeaders) uint32 {
 
 // ttlEnd is the stamp at which a message stamped so ends.
 func ttlEnd(stamp int64, ttl uint32) int64 {
-	return stamp + int64(ttl-ttlNever)*int64(time.Second)
+	return later(stamp, int64(ttl-ttlNever)*int64(time.Second))
 }
 
 // hasTTLs reports whether a message of the block may have a time to live.

@@ -80,7 +80,7 @@ func (c *clock) now() int64 {
 		return c.wall()
 	}
 	passed := c.elapsed() - c.at
-	return c.time + passed + min(max(c.gap, -passed/slew), passed/slew)
+	return min(c.time+passed+min(max(c.gap, -passed/slew), passed/slew), max(c.time, maxClock))
 }
 
 // target is the median of the members' wall clocks, the lower one of two; false
@@ -197,8 +197,9 @@ func (r clockReport) encode() []byte {
 	return binary.LittleEndian.AppendUint64(body, uint64(r.Time))
 }
 
-// maxClock bounds what a clock may show (the year 2200), so that sums of times
-// do not overflow.
+// maxClock bounds what a clock may show (the year 2200): stamps must not reach
+// machine.MaxStamp, whatever a machine takes for the time. A clock that has come
+// there stands still, and messages are stamped a nanosecond apart.
 const maxClock = int64(7_258_118_400_000_000_000)
 
 func decodeClock(body []byte) (clockReport, error) {

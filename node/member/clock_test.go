@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"holdfast/node/machine"
 )
 
 const hour = int64(time.Hour)
@@ -227,4 +229,27 @@ func FuzzDecodeClock(f *testing.F) {
 			t.Fatalf("%+v encodes to other bytes", r)
 		}
 	})
+}
+
+// A clock that shows the year 2200 stands still: a stamp that the state machine
+// refuses would be in the log for ever.
+func TestClockEnds(t *testing.T) {
+	m := newMachines(0)
+	m.skew[0] = maxClock - trueTime + 100*hour
+	c := m.clocks[0]
+	c.begin(0)
+	for range 50 {
+		m.real += 10 * 365 * 24 * hour
+		c.tick(true)
+	}
+	if now := c.now(); now != maxClock || now > machine.MaxStamp-20*365*24*hour {
+		t.Errorf("it shows %d", now)
+	}
+	if _, err := decodeClock(c.report().encode()); err != nil {
+		t.Error(err)
+	}
+	// What was stamped later counts: no message goes back in time.
+	if c.begin(maxClock + 5); c.now() < maxClock+5 {
+		t.Errorf("it is behind a stamp: %d", c.now())
+	}
 }
