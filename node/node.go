@@ -142,6 +142,8 @@ func (n *Node) run() {
 	defer ticker.Stop()
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
+	look := startLookout()
+	defer look.stop()
 	var m mail
 	for ended := false; !ended; {
 		m.reset()
@@ -154,6 +156,7 @@ func (n *Node) run() {
 		}
 		n.mail.take(&m)
 		n.handle(&m)
+		look.turn(ticked)
 		if ticked {
 			n.uptime.look()
 			n.member.Tick()
