@@ -25,7 +25,13 @@ const (
 // answered differently.
 func compare(t *testing.T, script func(s *session)) {
 	t.Helper()
-	sessions := [2]*session{newSession(t, reference), newSession(t, subject)}
+	compareOn(t, reference, subject, script)
+}
+
+// compareOn is compare for other sides than those of most tests.
+func compareOn(t *testing.T, wanted, got *side, script func(s *session)) {
+	t.Helper()
+	sessions := [2]*session{newSession(t, wanted), newSession(t, got)}
 	var done sync.WaitGroup
 	for _, s := range sessions {
 		done.Add(1)

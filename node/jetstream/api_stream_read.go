@@ -13,6 +13,10 @@ import (
 func (d *Door) streamInfo(r *request) any {
 	resp := &server.JSApiStreamInfoResponse{ApiResponse: responseOf(server.JSApiStreamInfoResponseType)}
 	var body server.JSApiStreamInfoRequest
+	if d.machine.Stream(r.args[0]) == nil {
+		resp.Error = server.NewJSStreamNotFoundError()
+		return resp
+	}
 	if isObject(r.payload) && !requiresHigherLevel(r.header) {
 		if err := decode(r.payload, &body); err != nil {
 			resp.Error = server.NewJSInvalidJSONError(err)

@@ -196,7 +196,7 @@ func (s *Stream) mayPurge() *server.ApiError {
 // (PurgeEx of the NATS server's stores). When not all go it removes at most limit of
 // them. It returns how many were removed.
 func (s *Stream) purgeMatching(filter string, before, keep, limit uint64) uint64 {
-	if before == 1 {
+	if before == 1 || before == 0 && s.last == 0 { // all up to the first: nothing
 		return 0
 	}
 	all := filter == "" || filter == anyTail
