@@ -27,6 +27,7 @@ type batches struct {
 	flying   []*proposal // proposed; indices rise
 	free     []*proposal
 	queued   int  // bytes in closed
+	commands int  // in closed
 	gathered int  // acks that wait for the open batch to close
 	tick     bool // an empty batch is wanted
 	gather   gather
@@ -160,6 +161,7 @@ func (d *Door) closeBatch() {
 	p.data = bytes.Clone(b.builder.Bytes()) // the log keeps it
 	p.slots, p.bytes = b.builder.Slots(), len(p.data)
 	b.queued += len(p.data)
+	b.commands += p.slots
 	b.closed = append(b.closed, p)
 	b.open = b.recycled()
 	b.builder.Reset(0)
@@ -231,6 +233,7 @@ func (d *Door) proposeNext() bool {
 	b.closed = append(b.closed[:0], b.closed[1:]...)
 	d.queue.waiting = append(d.queue.waiting[:0], d.queue.waiting[1:]...)
 	b.queued -= len(p.data)
+	b.commands -= p.slots
 	b.tick = false
 	index, err := d.node.Propose(p.data)
 	p.data = nil

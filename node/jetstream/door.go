@@ -74,7 +74,8 @@ type Options struct {
 	// MaxInFlight is how many batches may wait for the log. Default 4.
 	MaxInFlight int
 	// MaxQueued is how many bytes of batches may wait for one of these places
-	// before publishes are refused. Default 64 MiB.
+	// before publishes are refused; ten times that, if they are few and large.
+	// Default 64 MiB.
 	MaxQueued int
 	// MaxOutbound is how many bytes the bus may have pending before deliveries
 	// stop. Default 16 MiB.

@@ -55,7 +55,7 @@ func (d *Door) publish(m *Message) {
 		return
 	}
 	b := &d.batches
-	if b.queued > d.options.MaxQueued {
+	if b.queued > d.options.MaxQueued && d.crowded() {
 		d.refusePublish(reply, s, []byte(statusTooManyRequests), server.NewJSStreamTooManyRequestsError())
 		return
 	}
@@ -94,6 +94,20 @@ func (d *Door) publish(m *Message) {
 		return
 	}
 	b.wait(waiter{kind: waitPublish, span: b.keep(reply)})
+}
+
+// A publisher of large messages may have many bytes on their way before it waits:
+// nats.go puts an object with 4,000 chunks of 128 KiB outstanding, 500 MiB, and gives
+// up when one of them is refused. So few messages may wait with more bytes.
+const (
+	fewQueued    = 8192 // commands
+	fewQueuedMax = 10   // times Options.MaxQueued
+)
+
+// crowded reports whether no publish may wait beyond Options.MaxQueued.
+func (d *Door) crowded() bool {
+	b := &d.batches
+	return b.commands > fewQueued || b.queued/fewQueuedMax > d.options.MaxQueued
 }
 
 // touch takes note that the open batch has a message for a stream: somebody may

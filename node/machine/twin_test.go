@@ -191,7 +191,7 @@ func (s *twinStream) update(config *server.StreamConfig) {
 }
 
 func (s *twinStream) purge(filter string, before, keep uint64) int {
-	if before == 1 {
+	if before == 1 || before == 0 && s.last == 0 {
 		return 0
 	}
 	matching := s.sequences(filter)
