@@ -84,6 +84,29 @@ func TestBusyNodeRefuses(t *testing.T) {
 	}
 }
 
+// A few large messages wait where many small ones of as many bytes are refused.
+func TestFewLargeMessagesWait(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.MaxQueued, o.MaxInFlight = maxBatchBytes, 1 })
+	f.createStream(orders())
+	large := strings.Repeat("x", maxBatchBytes/2)
+	for range 12 {
+		f.send("orders.a", f.inbox(), "", large)
+	}
+	if b := &f.door.batches; b.queued <= f.door.options.MaxQueued || f.door.counts.Refused != 0 {
+		t.Fatalf("%d bytes wait, %d publishes are refused", b.queued, f.door.counts.Refused)
+	}
+	f.door.batches.commands += fewQueued // as if they were small
+	f.send("orders.a", f.inbox(), "", "x")
+	f.door.batches.commands -= fewQueued
+	if f.door.counts.Refused != 1 {
+		t.Error("taken among many")
+	}
+	f.run()
+	if state := f.machine.Stream("ORDERS").State(); state.Msgs != 12 || f.door.batches.commands != 0 {
+		t.Errorf("%d messages, %d commands wait", state.Msgs, f.door.batches.commands)
+	}
+}
+
 func TestStatusAndClientInfoAreNotStored(t *testing.T) {
 	f := withWork(t, 0)
 	f.publishWith("orders.a", "NATS/1.0 503 Trick\r\nColour: blue\r\nNats-Request-Info: {}\r\n\r\n", "x")
