@@ -21,6 +21,9 @@ const (
 	// resets a consumer after resetPatience.
 	createPatience = int64(30 * time.Second)
 	resetPatience  = int64(5 * time.Second)
+	// A request that nobody here seemed to listen to, as before a leaf node is
+	// connected, is repeated after unheardPatience, and later with each failure.
+	unheardPatience = int64(500 * time.Millisecond)
 	// There are at least askPause between two requests, and after failures more,
 	// up to maxAskPause.
 	askPause    = int64(2 * time.Second)
@@ -52,6 +55,7 @@ type remote struct {
 
 	askedAt, retryAt int64
 	fails            int
+	unheard          bool // nobody seemed to listen when it was asked
 	owed             []owed
 	stalled          string // the answer to flow control that heartbeats ask for
 	stalls           int
@@ -82,6 +86,9 @@ func (d *Door) remoteDue(f *feed, now int64) bool {
 		if f.source.Consumer != nil {
 			patience = resetPatience
 		}
+		if r.unheard {
+			patience = min(patience, unheardPatience*int64(1+r.fails))
+		}
 		return now-r.askedAt > patience
 	case remoteFollowing:
 		return now-f.heard > originSilence
@@ -104,8 +111,11 @@ func (d *Door) advanceRemote(f *feed, now int64) {
 		return
 	}
 	if r.state != remoteIdle {
-		d.endRemote(f)
 		pause := min(askPause*int64(1+r.fails), maxAskPause)
+		if r.unheard {
+			pause = 0 // its patience was the pause
+		}
+		d.endRemote(f)
 		r.retryAt = max(r.askedAt+pause, f.retryAt)
 	}
 	if now >= r.retryAt && f.retryAt <= now {
@@ -181,7 +191,7 @@ func (d *Door) askOrigin(f *feed, now int64) {
 	if c := f.source.Consumer; c != nil {
 		r.deliver, r.consumer = c.DeliverSubject, c.Name
 		d.receiveOn(f, r.deliver)
-		d.tellOrigin(f, originSubject(f.source, "CONSUMER.RESET."+f.source.Name+"."+c.Name), r.inbox, header, nil)
+		d.requestOrigin(f, "CONSUMER.RESET."+f.source.Name+"."+c.Name, header, nil)
 		return
 	}
 	request := d.sourcingRequest(f, &state)
@@ -196,7 +206,15 @@ func (d *Door) askOrigin(f *feed, now int64) {
 		d.logger.Error("request for a sourcing consumer cannot be encoded", "stream", f.stream.Name(), "error", err)
 		return
 	}
-	d.tellOrigin(f, originSubject(f.source, subject), r.inbox, header, body)
+	d.requestOrigin(f, subject, header, body)
+}
+
+// requestOrigin sends a request to the origin's API. Without interest it may still be
+// heard, beyond a gateway.
+func (d *Door) requestOrigin(f *feed, name string, header, body []byte) {
+	subject := originSubject(f.source, name)
+	f.remote.unheard = !f.remote.local && !d.bus.Interest(subject)
+	d.tellOrigin(f, subject, f.remote.inbox, header, body)
 }
 
 // originSubject is the subject of a request to the origin's API.

@@ -221,6 +221,27 @@ func TestARefusedSourceSaysSoAndTriesAgain(t *testing.T) {
 	}
 }
 
+// A leaf node may be connected only after the stream was created.
+func TestAnOriginThatIsConnectedLater(t *testing.T) {
+	const create = "$JS.hub.API.CONSUMER.CREATE.O"
+	h := &hub{fixture: newFixture(t)}
+	h.bus.deaf[create] = true
+	h.createStream(sourced(&server.StreamSource{Name: "O", External: external("")}))
+	h.asked(create)
+	h.wait(600 * time.Millisecond)
+	h.asked(create)
+	delete(h.bus.deaf, create)
+	h.wait(1200 * time.Millisecond)
+	h.asked(create)
+	h.wait(10 * time.Second)
+	if got := h.take(create); len(got) != 0 {
+		t.Errorf("a request that was heard is repeated: %q", got)
+	}
+	h.accept("one", 0)
+	h.deliver(1, "o.a", "1", 0)
+	h.wantStored("S", "1:o.a=1")
+}
+
 func TestMirrorsOfAnotherDomain(t *testing.T) {
 	const create = "$JS.hub.API.CONSUMER.CREATE.O"
 	config := mirror(server.StreamSource{Name: "O", External: external("")})
