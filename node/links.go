@@ -69,16 +69,21 @@ func canListen(opts *server.Options) error {
 	return nil
 }
 
-// leadTime bounds how long the clients of a member without others find no server
-// because it does not serve yet.
-const leadTime = time.Second
+// The clients of a member without others find no server for leadTime at most
+// because it does not serve yet, and for busyTime where nothing but a busy machine
+// keeps it from serving.
+const (
+	leadTime = time.Second
+	busyTime = 5 * time.Second
+)
 
 // awaitLead waits until a member without others serves, so that its clients are
 // answered from the first moment on.
 func (n *Node) awaitLead() {
-	serving := len(n.memberNames()) > 1
-	for end := time.Now().Add(leadTime); !serving && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if n.call(func() { serving = n.member.Serving() }) != nil {
+	done := len(n.memberNames()) > 1
+	for begin := time.Now(); !done && time.Since(begin) < busyTime; time.Sleep(time.Millisecond) {
+		late := time.Since(begin) > leadTime
+		if n.call(func() { done = n.member.Serving() || late && n.member.View().Waiting != "" }) != nil {
 			return
 		}
 	}
