@@ -53,6 +53,11 @@ func (w *World) beginCopy(i int) bool {
 		checkpoint: s.checkpoint, horizon: s.horizon,
 	}
 	_, n.begun.epoch, n.begun.foundings = sender.replica.LogFacts(last)
+	whole := &store{entries: n.begun.entries}
+	if foundings, epoch := whole.foundings(); epoch != n.begun.epoch || !slices.Equal(foundings, n.begun.foundings) {
+		w.judge.fault(w, "Failed", "%s says epoch %d and foundings %v of its log to index %d, which has epoch %d and foundings %v",
+			w.voter(from), n.begun.epoch, n.begun.foundings, last, epoch, foundings)
+	}
 	w.say("%s begins to send its log to index %d to %s", sender.name, last, n.name)
 	return true
 }
@@ -93,9 +98,9 @@ func (w *World) tellStaged(i int) {
 		From: n.ready.from, Lineage: n.ready.lineage, Foundings: n.ready.foundings, Epoch: n.ready.epoch,
 		LastIndex: n.ready.last.Index, LastTerm: n.ready.last.Term,
 	}
-	whole := &store{entries: n.ready.entries}
+	staged := &store{entries: n.ready.entries}
 	own, _ := n.store.Mark(n.store.Last())
-	theirs, found := whole.Mark(n.store.Last())
+	theirs, found := staged.Mark(n.store.Last())
 	c.OwnLogIsPrefix = found && own == theirs
 	n.replica.Staged(c)
 	w.settle(i)

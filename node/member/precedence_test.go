@@ -193,3 +193,24 @@ func TestTwoAreGone(t *testing.T) {
 	w.pass(twilight)
 	w.want(0, 0, 0, 0, 0)
 }
+
+// Ranks tie only when the leader changes more than maxRank times while somebody is
+// missing, and not for longer than the servers keep routes to who is gone.
+func TestTiesEndWithTheShadow(t *testing.T) {
+	w := newTown(t, "n1", "n2", "n3", "n4", "n5")
+	w.lead("n1")
+	w.vanish("n1")
+	for _, next := range []string{"n2", "n3", "n2"} {
+		w.lead(next)
+		w.pass(time.Second)
+	}
+	w.want(maxRank, maxRank, maxRank, maxRank)
+	w.vanish("n2")
+	w.term, w.leader = w.term+1, "n3"
+	for _, name := range w.up() {
+		w.members[name].follow(w.leader, w.term)
+	}
+	w.want(maxRank, maxRank, maxRank) // as high as that of n2, which is gone
+	w.pass(shadow)
+	w.want(0, 0, 0)
+}
