@@ -281,6 +281,9 @@ func (w *World) Rollback(i int) bool {
 	}
 	w.kill(i)
 	n := w.nodes[i]
+	if n.image.identity.Store != n.store.identity.Store {
+		w.judge.returned = true // it was replaced meanwhile: nobody may know of it any more
+	}
 	n.store, n.image, n.gaveUp = n.image, nil, false
 	n.store.rolled = true
 	w.start(i)

@@ -128,6 +128,17 @@ func TestWalksKeepTheRules(t *testing.T) {
 	t.Logf("%d walks of 400 steps", walked)
 }
 
+// What long walks have found: a copy of a disk was put back after its store had been
+// replaced and all who remembered it had lost their memory. That is a store that
+// returns (R3), and a person has to give it up.
+func TestWalkThatFoundSomething(t *testing.T) {
+	const seed = 607
+	start, s := wander(seed)
+	if f := s.Walk(start, seed, 400); f != nil {
+		t.Fatalf("%s: %s", f.Check, f.What)
+	}
+}
+
 // wander gives each seed its own mixture of grain and faults.
 func wander(seed uint64) (*World, Search) {
 	s := Search{Packets: seed%2 == 0, Reorder: int(seed % 3), Careful: seed%5 == 0, Limits: map[Op]int{
