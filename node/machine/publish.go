@@ -95,9 +95,6 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 		if s.config.RePublish != nil {
 			previous = s.lastOfLiteral(message.Subject)
 		}
-		if len(h.rollup) > 0 && !h.rollupOfSubject {
-			s.clear(0) // at once, however much it is: the message takes the place of all
-		}
 		s.store(seq, message.Subject, r, s.timeToLive(h))
 		if s.config.RePublish != nil && !s.intake {
 			s.machine.event(Event{Kind: EventRepublish, Stream: s, Seq: seq, Previous: previous, Stamp: stamp, Location: s.locate(r)})
