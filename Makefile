@@ -3,10 +3,16 @@
 
 GO ?= go
 
-# The process tests are kept apart: they start whole clusters and measure
-# silences, so nothing else should compete for the cores meanwhile.
+# Tests and checks are built as users get the binary: what one of them compiled,
+# the next one has, and the nodes that the process tests build.
+export CGO_ENABLED = 0
+export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
+
+# The process tests are kept apart: they start whole clusters and measure silences,
+# so nothing else should take the cores from them meanwhile.
 PROCESS_TESTS = ./integration ./torture ./soak
-UNIT_TESTS = $(shell $(GO) list ./... | grep -v -e '/integration$$' -e '/torture$$' -e '/soak$$')
+# The simulation takes longest, on one core; so it begins first.
+UNIT_TESTS = ./node/simulation $(filter-out %/node/simulation,$(shell $(GO) list ./... | grep -v -e '/integration$$' -e '/torture$$' -e '/soak$$'))
 
 # The packages with switches that turn rules off, behind the build tag "explore".
 RULES = ./mesh ./replication ./node/replica ./node/explore
@@ -15,19 +21,31 @@ RULES = ./mesh ./replication ./node/replica ./node/explore
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test lint unit process race fuzz simulate simulate-long schedules check-long power torture soak tools bench demo clean
+.PHONY: build test beside lint format vet staticcheck unit process race fuzz simulate simulate-long schedules check-long power torture soak tools bench demo clean
 
 build: ## one static binary, ./holdfast
-	CGO_ENABLED=0 $(GO) build -trimpath -o holdfast .
+	$(GO) build -o holdfast .
 
-test: lint unit schedules process ## everything that has to pass before a change lands
-	@$(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
+test: format vet unit ## everything that has to pass before a change lands
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse process beside
 	@[ -w /dev/fuse ] || echo "NOT TESTED HERE, for want of root and /dev/fuse: power cuts, disks that fail"
 
-lint:
+# Clusters of processes mostly wait. What only computes fills the gaps, and gives way.
+beside:
+	@nice -n 19 $(MAKE) --no-print-directory schedules
+	@nice -n 19 $(MAKE) --no-print-directory staticcheck
+	@nice -n 19 $(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
+
+lint: format vet staticcheck
+
+format:
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w these files:" $$unformatted; exit 1; fi
+
+vet:
 	$(GO) vet ./...
+
+staticcheck:
 	$(GO) tool staticcheck ./...
 
 unit:
@@ -44,11 +62,13 @@ MEMORY_MB ?= 8000
 check-long: ## the explorer, further: make check-long MINUTES=60
 	EXPLORE_MINUTES=$(MINUTES) EXPLORE_MEMORY_MB=$(MEMORY_MB) $(GO) test -count=1 -timeout 0 -v -run 'KeepsTheRules|KeepTheRules' ./node/explore
 
+race: export CGO_ENABLED = 1
 race: ## the process tests with the race detector, in the tests and in the nodes; needs gcc
 	$(GO) test -race -count=1 -timeout 30m -p 1 $(PROCESS_TESTS)
 
 process: tools
-	$(GO) test -count=1 -timeout 8m -p 1 $(PROCESS_TESTS)
+	$(GO) test -count=1 -timeout 8m ./integration
+	$(GO) test -count=1 -timeout 8m ./torture ./soak
 
 # Each package's test binary is built once, as `go test -fuzz` builds it, and what it
 # finds worth keeping goes where `go test -fuzz` keeps it.
