@@ -22,9 +22,10 @@ var keepStore = flag.String("keep-store", "", "write the store of the present fo
 
 const storesFolder = "testdata/stores"
 
-// TestStoresOfEveryFormat opens stores that earlier builds left behind, each when it
-// was killed: one for each set of formats that there has ever been since the first
-// that is kept. What is in them is always the same (see [fillStore]).
+// TestStoresOfEveryFormat opens stores that earlier builds left behind: two for each
+// set of formats that there has ever been since the first that is kept. The one was
+// killed, so that all of it is in the log; the other was stopped, so that all of it is
+// in a checkpoint. What is in them is always the same (see [fillStore]).
 func TestStoresOfEveryFormat(t *testing.T) {
 	requireHoldfast(t)
 	t.Parallel()
@@ -34,6 +35,10 @@ func TestStoresOfEveryFormat(t *testing.T) {
 		fillStore(newClientOf(t, n))
 		n.kill(t)
 		packStore(t, n.store(), filepath.Join(storesFolder, *keepStore+".tar.gz"))
+		n.start(t)
+		newClientOf(t, n)
+		n.stop(t)
+		packStore(t, n.store(), filepath.Join(storesFolder, *keepStore+"-checkpoint.tar.gz"))
 	}
 	archives, err := filepath.Glob(filepath.Join(storesFolder, "*.tar.gz"))
 	if err != nil || len(archives) == 0 {

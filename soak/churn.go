@@ -78,7 +78,8 @@ func (c *churn) prepare(ctx context.Context) error {
 		}
 		c.conns = append(c.conns, nc)
 	}
-	js, err := jetstream.New(c.conns[0], jetstream.WithDefaultTimeout(callTime))
+	// Nothing is measured yet, and a busy machine may take its time.
+	js, err := jetstream.New(c.conns[0], jetstream.WithDefaultTimeout(startTime), jetstream.WithPublishAsyncTimeout(startTime))
 	if err != nil {
 		return err
 	}
