@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 func TestEntryTableAgainstMap(t *testing.T) {
@@ -64,4 +66,20 @@ func TestSparseEntriesAreSmall(t *testing.T) {
 		t.Errorf("%.0f bytes per entry that lives on", per)
 	}
 	expect(t, "live", table.live(1001), 1)
+}
+
+// An entry whose messages went, and then those of earlier entries in its segment,
+// takes another message: in one batch, with two streams.
+func TestAnEntryWhoseSegmentIsGoneGoesOn(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.stream("A"), w.stream("B")
+	w.publish(a, "a.1")
+	w.batch.Publish(b.Incarnation(), []byte("b.1"), nil, []byte("x"))
+	w.batch.PurgeStream(b.Incarnation(), server.JSApiStreamPurgeRequest{})
+	w.batch.PurgeStream(a.Incarnation(), server.JSApiStreamPurgeRequest{})
+	w.batch.Publish(b.Incarnation(), []byte("b.2"), nil, []byte("x"))
+	w.apply()
+	expect(t, "messages", b.State().Msgs, 1)
+	w.publish(a, "a.2")
+	w.machine.Checkpoint()
 }

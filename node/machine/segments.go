@@ -78,8 +78,9 @@ func (t *entryTable) shrink(c *entryChunk, entry uint64, live int) {
 	if settled {
 		t.tally(g, -1)
 	}
-	if g.live -= uint32(live); g.live == 0 && entry == t.counted {
-		t.counted = 0
+	g.live -= uint32(live)
+	if g.live == 0 && at == len(c.segments)-1 && c == t.chunk(t.counted) {
+		t.counted = 0 // it was in this segment, whichever entry's messages went last
 	}
 	switch {
 	case g.live == 0 && at == 0:
