@@ -202,7 +202,7 @@ func (c *Core) Progress() []Progress {
 	for i, p := range c.lead.peers {
 		all[i] = Progress{
 			Voter: p.voter, Learner: p.learner, Match: p.match, Next: p.next,
-			Active: c.active(p), NeedsCopy: p.mode == modeCopy, Replicating: p.mode == modeReplicate,
+			Active: c.active(p), Silent: c.now - max(p.heard, c.lead.since), NeedsCopy: p.mode == modeCopy, Replicating: p.mode == modeReplicate,
 		}
 	}
 	return all

@@ -66,6 +66,7 @@ type Progress struct {
 	Match       uint64 // the store has acknowledged everything up to here
 	Next        uint64 // the next entry to send
 	Active      bool   // heard from within an election timeout
+	Silent      uint64 // ticks since it was heard from, or since this leader began
 	NeedsCopy   bool   // the next entry is gone here: only a copy of the store helps
 	Replicating bool   // its log is known to agree; entries are pipelined
 }

@@ -2,6 +2,7 @@ package member
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -108,7 +109,11 @@ func (l *life) Cluster() *server.ClusterInfo {
 			continue
 		}
 		lag := status.Commit - min(p.Match, status.Commit)
-		info.Replicas = append(info.Replicas, &server.PeerInfo{Name: p.Voter.Name, Current: p.Active && lag < replicaCurrentLag, Offline: !p.Active, Lag: lag})
+		info.Replicas = append(info.Replicas, &server.PeerInfo{
+			Name: p.Voter.Name, Current: p.Active && lag < replicaCurrentLag, Offline: !p.Active, Lag: lag,
+			// Never zero, which clients show as "not seen".
+			Active: time.Duration(p.Silent)*TickInterval + time.Millisecond,
+		})
 	}
 	return info
 }
