@@ -285,9 +285,25 @@ func TestLeaderVanishes(t *testing.T) {
 	if refused > 0 {
 		t.Errorf("%d publishes failed although there is a leader: %q", refused, ledger.errors())
 	}
+	replicas(t, client.info(stream), vanished.name)
 	vanished.resume(t)
 	c.waitFormed(t)
+	replicas(t, client.info(stream), "")
 	for _, n := range c.nodes {
 		ledger.verify(t, n, client.stream)
+	}
+}
+
+// replicas checks what an info says of them: all but the one that is named are there,
+// and when each was last heard from.
+func replicas(t *testing.T, info *jetstream.StreamInfo, absent string) {
+	t.Helper()
+	if info.Cluster == nil || len(info.Cluster.Replicas) != 2 {
+		t.Fatalf("cluster of %s: %+v", info.Config.Name, info.Cluster)
+	}
+	for _, r := range info.Cluster.Replicas {
+		if r.Offline != (r.Name == absent) || r.Active <= 0 {
+			t.Errorf("replica %+v, absent is %q", r, absent)
+		}
 	}
 }
