@@ -11,7 +11,8 @@ export GOFLAGS := $(shell $(GO) env GOFLAGS) -trimpath
 # The process tests are kept apart: they start whole clusters and measure silences,
 # so nothing else should take the cores from them meanwhile.
 PROCESS_TESTS = ./integration ./torture ./soak
-# The simulation takes longest, on one core; so it begins first.
+# The simulation takes longest, on one core; so it begins first. Three at a time, because
+# those that compare servers and sync files wait a lot.
 UNIT_TESTS = ./node/simulation $(filter-out %/node/simulation,$(shell $(GO) list ./... | grep -v -e '/integration$$' -e '/torture$$' -e '/soak$$'))
 
 # The packages with switches that turn rules off, behind the build tag "explore".
@@ -49,7 +50,7 @@ staticcheck:
 	$(GO) tool staticcheck ./...
 
 unit:
-	$(GO) test -timeout 8m $(UNIT_TESTS)
+	$(GO) test -p 3 -timeout 8m $(UNIT_TESTS)
 
 schedules: ## what broke weaker versions of the protocol, with each rule on and off
 	$(GO) vet -tags explore $(RULES)
