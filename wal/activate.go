@@ -73,7 +73,7 @@ func (d *Dir) Activate(stage *Stage, a Activation) (*Store, error) {
 
 func (d *Dir) switchTo(stage *Stage, a *Activation) error {
 	switch {
-	case stage != d.stage || !stage.whole || stage.db == nil:
+	case stage != d.stage || !stage.whole || stage.load == nil:
 		return errors.New("it is not whole")
 	case a.Identity.Store == 0 || a.Identity.Lineage != stage.intake.manifest.lineage:
 		return fmt.Errorf("store %v of lineage %v cannot hold a copy of %v",

@@ -6,11 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	bolt "go.etcd.io/bbolt"
 )
 
-// compactStep is about how many bytes one transaction of a compaction writes.
+// compactStep is about how many bytes lie between two reports of a compaction.
 const compactStep = 8 << 20
 
 // Compact writes the current store of a folder, which no process uses, into a new
@@ -61,7 +59,7 @@ func (d *Dir) compact(progress func(done, total int64)) (before, after int64, er
 	fresh := d.storePath(next.serial)
 	temporary := fresh + temporarySuffix
 	err = d.opt.disk.step("create", temporary, func() error {
-		if err := rewrite(old, temporary, int64(found.head.log.bytes+found.head.pairs.bytes), progress); err != nil {
+		if err := rewrite(old, temporary, found, progress); err != nil {
 			return err
 		}
 		return sameContent(temporary, found)
@@ -96,7 +94,7 @@ func (d *Dir) fold(path string) (*survey, error) {
 
 // rewrite copies every key of a store file into a new one, in order, but for the
 // journal, which has nothing that is not elsewhere.
-func rewrite(from, to string, total int64, progress func(done, total int64)) error {
+func rewrite(from, to string, found *survey, progress func(done, total int64)) error {
 	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -105,72 +103,31 @@ func rewrite(from, to string, total int64, progress func(done, total int64)) err
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	defer syscall.Munmap(data)
-	db, err := openDatabase(to, databaseOptions{mapBytes: int64(len(data)) + smallestGrowth, noSync: true})
+	load, err := newLoader(to, databaseOptions{})
 	if err != nil {
 		return err
 	}
-	w := rewriter{db: db, total: total, progress: progress}
-	err = guard(func() error { return walkPages(data, w.put) })
-	if err == nil {
-		err = w.flush()
-	}
-	if err == nil {
-		err = db.file.Sync()
-	}
-	return errors.Join(err, db.close())
-}
-
-// rewriter gathers keys and writes them in transactions of compactStep.
-type rewriter struct {
-	db          *database
-	pending     []rewritten
-	bytes       int64
-	done, total int64
-	progress    func(done, total int64)
-}
-
-type rewritten struct {
-	bucket     string
-	key, value []byte // in the memory map of the old file
-}
-
-func (w *rewriter) put(bucket string, key, value []byte) error {
-	if bucket == journalBucket {
-		return nil
-	}
-	w.pending = append(w.pending, rewritten{bucket, key, value})
-	if w.bytes += int64(len(key) + len(value)); w.bytes < compactStep {
-		return nil
-	}
-	return w.flush()
-}
-
-func (w *rewriter) flush() error {
-	need := w.bytes + w.bytes/8 + overhead
-	err := w.db.update(need, func(tx *bolt.Tx) error {
-		for _, name := range bucketNames {
-			b, err := tx.CreateBucketIfNotExists([]byte(name))
-			if err != nil {
-				return err
-			}
-			b.FillPercent = 1
+	total := int64(found.head.log.bytes + found.head.pairs.bytes)
+	done, told := int64(0), int64(0)
+	put := func(bucket string, key, value []byte) error {
+		switch bucket {
+		case journalBucket, headBucket, checkpointBucket: // finish writes the records
+			return nil
 		}
-		for i := range w.pending {
-			p := &w.pending[i]
-			b := tx.Bucket([]byte(p.bucket))
-			b.FillPercent = 1
-			if err := b.Put(p.key, p.value); err != nil {
-				return err
-			}
+		if done += int64(len(key) + len(value)); progress != nil && done-told >= compactStep {
+			told = done
+			progress(min(done, total), total)
 		}
-		return nil
-	})
-	w.done += w.bytes
-	w.bytes, w.pending = 0, w.pending[:0]
-	if err == nil && w.progress != nil {
-		w.progress(min(w.done, w.total), w.total)
+		return load.put(bucket, key, value)
 	}
-	return err
+	err = guard(func() error { return walkPages(data, put) })
+	if err == nil {
+		err = load.finish(&found.head, &found.checkpoint)
+	}
+	if err == nil && progress != nil {
+		progress(total, total)
+	}
+	return errors.Join(err, load.file.Close())
 }
 
 // sameContent checks every byte of a rewritten file.

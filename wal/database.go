@@ -52,7 +52,6 @@ type databaseOptions struct {
 	random       func() uint64 // for the tag of a journal
 	mapBytes     int64
 	maxBytes     int64 // zero: no limit
-	noSync       bool  // a staged copy, synced as a whole at its end
 	disk         disk
 	said         func() (room, reserve int64) // nil: the disk is asked
 	opening      func(done, total int64)      // see Options.Opening
@@ -70,7 +69,6 @@ func openDatabase(path string, opt databaseOptions) (*database, error) {
 		FreelistType:    bolt.FreelistMapType,
 		PageSize:        pageSize,
 		InitialMmapSize: int(min(opt.mapBytes, math.MaxInt)),
-		NoSync:          opt.noSync,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag, mode)
 			d.file = f

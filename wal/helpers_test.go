@@ -32,8 +32,8 @@ func (d *Dir) abandon() {
 	if d.store != nil {
 		d.store.Abandon()
 	}
-	if d.stage != nil && d.stage.db != nil {
-		d.stage.db.close()
+	if d.stage != nil && d.stage.load != nil {
+		d.stage.load.file.Close()
 		d.stage = nil
 	}
 	d.Close()

@@ -29,9 +29,6 @@ const (
 
 // kept is how many bytes are kept in reserve beside so many that are stored.
 func (d *database) kept(stored int64) int64 {
-	if d.opt.noSync { // a copy that is being received: nobody deletes in it
-		return 0
-	}
 	return min(max(stored/2, smallestReserve), largestReserve)
 }
 
@@ -91,9 +88,6 @@ func (d *database) grow(size, target int64) error {
 	if err != nil {
 		// Give back what was allocated before the disk was full.
 		return errors.Join(err, d.file.Truncate(size))
-	}
-	if d.opt.noSync {
-		return nil
 	}
 	return d.file.Sync()
 }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"slices"
 
-	bolt "go.etcd.io/bbolt"
-
 	"holdfast/protocol"
 )
 
@@ -16,7 +14,7 @@ import (
 // Dir.Activate.
 type Stage struct {
 	path   string
-	db     *database
+	load   *loader // nil: discarded, or it has become a store
 	intake intake
 	whole  bool  // Finish succeeded
 	err    error // the first failure; the copy is void
@@ -42,42 +40,23 @@ func newStage(path string, opt databaseOptions) (*Stage, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("stage a copy: %w", err)
 	}
-	opt.noSync = true
-	db, err := openDatabase(path, opt)
+	load, err := newLoader(path, opt)
 	if err != nil {
-		return nil, fmt.Errorf("stage a copy in %s: %w", path, asDiskFull(err))
+		return nil, fmt.Errorf("stage a copy in %s: %w", path, err)
 	}
-	g := &Stage{path: path, db: db}
-	err = db.update(overhead, func(tx *bolt.Tx) error { return initialise(tx, &head{}, &checkpointRecord{}) })
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("stage a copy in %s: %w", path, err), g.Discard())
-	}
-	return g, nil
+	return &Stage{path: path, load: load}, nil
 }
 
 // Write takes the next chunk of an Export. After an error, ErrDiskFull included,
 // the copy is void: discard it.
 func (g *Stage) Write(chunk []byte) error {
 	return g.attempt(func() error {
-		need := overhead + int64(len(chunk)) + int64(len(chunk)/8)
-		return g.db.update(need, func(tx *bolt.Tx) error {
-			to := transactionSink{
-				marks:  tx.Bucket([]byte(marksBucket)),
-				pairs:  tx.Bucket([]byte(pairsBucket)),
-				pieces: tx.Bucket([]byte(piecesBucket)),
-			}
-			to.marks.FillPercent, to.pairs.FillPercent, to.pieces.FillPercent = 1, 1, 1
-			return g.intake.chunk(chunk, to)
-		})
+		if err := g.load.opt.disk.ask("commit", g.path); err != nil {
+			return err
+		}
+		return g.intake.chunk(chunk, g.load)
 	})
 }
-
-// transactionSink puts what was checked into the staged file as it is.
-type transactionSink struct{ marks, pairs, pieces *bolt.Bucket }
-
-func (t transactionSink) mark(key, value []byte) error { return t.marks.Put(key, value) }
-func (t transactionSink) pair(key, value []byte) error { return t.pairs.Put(key, value) }
-func (t transactionSink) piece(key, data []byte) error { return t.pieces.Put(key, data) }
 
 // Finish makes the copy durable, if all of it has come.
 func (g *Stage) Finish() (Manifest, error) {
@@ -85,11 +64,7 @@ func (g *Stage) Finish() (Manifest, error) {
 		if !g.intake.done() {
 			return errors.New("the end is missing")
 		}
-		h, c := g.records()
-		if err := g.db.update(overhead, func(tx *bolt.Tx) error { return putRecords(tx, &h, &c) }); err != nil {
-			return err
-		}
-		return g.db.opt.disk.step("sync", g.path, g.db.file.Sync)
+		return g.load.sync()
 	})
 	if err != nil {
 		return Manifest{}, err
@@ -126,7 +101,7 @@ func (g *Stage) attempt(step func() error) error {
 	if g.err != nil {
 		return g.err
 	}
-	if g.db == nil || g.whole {
+	if g.load == nil || g.whole {
 		return fmt.Errorf("stage a copy in %s: %w", g.path, ErrClosed)
 	}
 	if err := step(); err != nil {
@@ -155,12 +130,12 @@ func (g *Stage) Mark(index uint64) (protocol.Mark, bool) {
 // Discard removes the copy. It may be called at any time before Activate and
 // more than once.
 func (g *Stage) Discard() error {
-	if g.db == nil {
+	if g.load == nil {
 		return nil
 	}
-	db := g.db
-	g.db = nil
-	err := db.close()
+	load := g.load
+	g.load = nil
+	err := load.file.Close()
 	if removed := os.Remove(g.path); removed != nil && !errors.Is(removed, os.ErrNotExist) {
 		err = errors.Join(err, removed)
 	}
@@ -182,11 +157,10 @@ func (g *Stage) settle(owner Owner, a *Activation) error {
 	// All of a copy was committed, and what its checkpoint contains was released.
 	h.hardState.Commit = max(h.hardState.Commit, h.last)
 	h.hardState.Release = max(h.hardState.Release, c.index)
-	g.db.bolt.NoSync, g.db.opt.noSync = false, false
-	if err := g.db.update(overhead, func(tx *bolt.Tx) error { return putRecords(tx, &h, &c) }); err != nil {
+	load := g.load
+	if err := load.finish(&h, &c); err != nil {
 		return err
 	}
-	db := g.db
-	g.db = nil
-	return db.close()
+	g.load = nil
+	return load.file.Close()
 }
