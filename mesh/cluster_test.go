@@ -375,7 +375,7 @@ func (c *cluster) perform(n *node, e *Effects) {
 	if e.Remove != nil || e.Add != nil || e.Bump != 0 {
 		n.remove, n.add, n.bump = e.Remove, e.Add, max(n.bump, e.Bump)
 	}
-	if e.Stage != nil {
+	if e.Stage != nil && !(e.Stage.Resume && n.stage != nil) {
 		n.stage = &copying{StageRequest: *e.Stage}
 	}
 	switch {

@@ -23,7 +23,7 @@ type Effects struct {
 	// Install makes the store the founder of a lineage (rule P5, step 4).
 	Install *Install
 	// Stage asks for a copy of another member's store; Staged or StageFailed
-	// answers. A new request takes the place of the one before.
+	// answers. A new request takes the place of the one before, or resumes it.
 	Stage *StageRequest
 	// Activate makes the whole copy the node's store.
 	Activate *Activation
@@ -92,6 +92,9 @@ type StageRequest struct {
 	From    string
 	Lineage protocol.Lineage
 	Purpose Purpose
+	// Resume: the copy that was asked for before, whose link broke, goes on where it
+	// stopped. The owner answers with StageFailed when it has no such copy any more.
+	Resume bool
 }
 
 // Activation says who the store is once the copy has taken its place.

@@ -22,11 +22,21 @@ type offer struct {
 type stage struct {
 	StageRequest
 	copied, total uint64
-	whole         *Copy
+	// sender is the process that sends, by its store and boot: no other one has what
+	// is missing.
+	sender Trace
+	// interrupted: the link to the sender broke at tick brokenAt, and has not come back.
+	interrupted bool
+	brokenAt    uint64
+	whole       *Copy
 	// as is the own status when the copy was whole: whether the own log is a
 	// prefix of the copy was judged by that.
 	as Status
 }
+
+// resumePatience is how long a copy waits for its sender to be linked again, in
+// RetryTicks. The sender waits longer.
+const resumePatience = 25 // 5 s
 
 // maxCopyBackOff bounds the pause between two copies, in RetryTicks.
 const maxCopyBackOff = 16
@@ -83,7 +93,11 @@ func (c *Core) join() {
 	if chosen == nil || c.now < c.stageAt {
 		return
 	}
-	c.stage = &stage{StageRequest: StageRequest{From: chosen.from, Lineage: chosen.leader.Lineage, Purpose: purpose}}
+	sender := &c.peer(chosen.from).status
+	c.stage = &stage{
+		StageRequest: StageRequest{From: chosen.from, Lineage: chosen.leader.Lineage, Purpose: purpose},
+		sender:       Trace{Store: sender.Store, Boot: sender.Boot},
+	}
 	request := c.stage.StageRequest
 	c.effects.Stage = &request
 	c.event(Info, "copying the log of the leader", "from", chosen.leader.Voter(), "lineage", chosen.leader.Lineage,
@@ -194,9 +208,7 @@ func (c *Core) promiseForbids(epoch uint64, foundings []protocol.Founding) strin
 func (c *Core) pursueStage() {
 	s := c.stage
 	if s.whole == nil {
-		if p := c.peer(s.From); !p.connected {
-			c.dropStage(fmt.Sprintf("the connection to %s is gone", s.From))
-		}
+		c.keepStage(s)
 		return
 	}
 	if why := c.judgeCopy(s); why != "" {
@@ -212,6 +224,45 @@ func (c *Core) pursueStage() {
 	c.finished = true
 	c.event(Info, "going over to the copy", "from", s.From, "purpose", s.Purpose, "lineage", s.whole.Lineage, "epoch", s.whole.Epoch,
 		"index", s.whole.LastIndex, "store", a.Identity.Store, "replaces", c.local.Store, "own_lineage", c.local.Lineage)
+}
+
+// keepStage lets a copy whose link broke go on with the process that sent it: what a
+// copy holds was fixed when it began, so only that process can send the rest. It is
+// given up when that process is gone, or is away while another member offers a copy.
+func (c *Core) keepStage(s *stage) {
+	p := c.peer(s.From)
+	switch {
+	case p.connected && !s.interrupted:
+	case p.connected && p.status.Store == s.sender.Store && p.status.Boot == s.sender.Boot:
+		s.interrupted = false
+		request := s.StageRequest
+		request.Resume = true
+		c.effects.Stage = &request
+		c.event(Info, "going on with the copy where it stopped", "from", s.From, "lineage", s.Lineage, "copied", s.copied, "total", s.total)
+	case p.connected:
+		c.dropStage(fmt.Sprintf("the process of %s that sent it is gone", s.From))
+	case !s.interrupted:
+		s.interrupted, s.brokenAt = true, c.now
+		c.event(Info, "copy interrupted: the connection to the sender is gone", "from", s.From, "copied", s.copied, "total", s.total)
+		fallthrough
+	default:
+		if other := c.otherOffer(s.From); other != "" {
+			c.dropStage(fmt.Sprintf("the connection to %s is gone, and %s offers another", s.From, other))
+		} else if c.now-s.brokenAt > c.retry(resumePatience) {
+			c.dropStage(fmt.Sprintf("the connection to %s is gone", s.From))
+		}
+	}
+}
+
+// otherOffer names a member, not the one given, that offers a copy which this store
+// may go over to; "" when there is none.
+func (c *Core) otherOffer(than string) string {
+	for _, p := range c.peers {
+		if p.name != than && p.connected && p.offer != nil && c.judgeOffer(p.offer).purpose != 0 {
+			return p.name
+		}
+	}
+	return ""
 }
 
 // reason says why the store before is set aside, and whether it has anything that

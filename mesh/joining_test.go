@@ -244,7 +244,12 @@ func TestPromiseDropsTheStage(t *testing.T) {
 func TestStageIsAskedForAgain(t *testing.T) {
 	for _, fail := range []func(c *Core){
 		func(c *Core) { c.StageFailed("the disk is full") },
-		func(c *Core) { c.Disconnected("n1"); c.Connected("n1", c.peer("n1").status) },
+		func(c *Core) { // the process that sent it is gone
+			c.Disconnected("n1")
+			next := c.peer("n1").status
+			next.Boot++
+			c.Connected("n1", next)
+		},
 	} {
 		c, _, e := offered(t, blank)
 		m := Message{Type: TypeOffer, Status: c.peer("n1").status, Role: Role{Leading: true, Leader: "n1"}, Pinned: c.local.Status,
@@ -264,6 +269,60 @@ func TestStageIsAskedForAgain(t *testing.T) {
 		if again != 1 {
 			t.Errorf("asked again %d times", again)
 		}
+	}
+}
+
+// A copy whose link broke waits for its sender, and goes on when that is linked
+// again, also if it does not lead any more.
+func TestInterruptedCopyGoesOn(t *testing.T) {
+	c, _, e := offered(t, blank)
+	if e.Stage == nil || e.Stage.Resume {
+		t.Fatalf("effects %+v", e)
+	}
+	asked := *e.Stage
+	c.Disconnected("n1")
+	c.Tick()
+	if c.Take(&e); e.DropStage || e.Stage != nil {
+		t.Fatalf("effects %+v", e)
+	}
+	c.Connected("n1", c.peer("n1").status)
+	asked.Resume = true
+	if c.Take(&e); e.DropStage || e.Stage == nil || *e.Stage != asked {
+		t.Fatalf("effects %+v, want the request %+v", e, asked)
+	}
+	c.Tick()
+	if c.Take(&e); e.Stage != nil || e.DropStage {
+		t.Fatalf("effects %+v", e)
+	}
+}
+
+// It does not wait for ever, nor while another leader offers a copy.
+func TestInterruptedCopyIsGivenUp(t *testing.T) {
+	c, _, e := offered(t, blank)
+	c.Disconnected("n1")
+	for tick := 0; ; tick++ {
+		if c.Take(&e); e.DropStage {
+			if tick <= resumePatience*c.options.RetryTicks {
+				t.Errorf("given up after %d ticks", tick)
+			}
+			break
+		}
+		if tick > 2*resumePatience*c.options.RetryTicks {
+			t.Fatal("it waits for ever")
+		}
+		c.Tick()
+	}
+	c, local, e := offered(t, blank)
+	c.Disconnected("n1")
+	leader := Status{Member: "n3", Store: 3, Counter: 1, Boot: 1, Lineage: lineage1, Epoch: 1, Term: 9, LastTerm: 9, LastIndex: 9}
+	c.Connected("n3", leader)
+	if c.Take(&e); e.DropStage {
+		t.Fatal("given up although nobody else offers a copy")
+	}
+	c.Step("n3", Message{Type: TypeOffer, Status: leader, Role: Role{Leading: true, Leader: "n3"}, Pinned: local.Status,
+		Foundings: []protocol.Founding{{Attempt: protocol.Attempt(lineage1), Index: 1}}})
+	if c.Take(&e); !e.DropStage || c.stage != nil {
+		t.Fatalf("effects %+v", e)
 	}
 }
 

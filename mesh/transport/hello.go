@@ -18,7 +18,7 @@ import (
 // big-endian bytes. One frame follows: a hello, a welcome or a refusal.
 const (
 	preamble      = "HFMESH"
-	version       = 2
+	version       = 3
 	preambleBytes = len(preamble) + 2
 
 	maxClusterBytes = 255

@@ -113,7 +113,7 @@ func (w *World) step(a Action) bool {
 		}
 		w.beginCopy(i)
 	case Copy:
-		if !n.up || n.stage == nil || w.steps && n.begun == nil {
+		if !n.up || n.stage == nil || w.steps && n.begun == nil || !w.arrives(i) {
 			return false
 		}
 		w.copyFrom(i)

@@ -94,7 +94,7 @@ var fieldRules = map[string]map[string]encode{
 	"offer":      {"at": since(meshNow, patienceTicks)},
 	"question":   {"nonce": renamed, "at": since(meshNow, retryTicks)},
 	"leadership": {},
-	"stage":      {"copied": skip, "total": skip},
+	"stage":      {"copied": skip, "total": skip, "brokenAt": since(meshNow, patienceTicks)},
 	"attempt":    {"writeID": back(meshWrite), "askAt": until(meshNow), "endAt": until(meshNow)},
 	"override":   {"endAt": until(meshNow)},
 	"alarm":      {"text": skip, "remedy": skip, "seen": since(meshNow, patienceTicks)},

@@ -66,7 +66,7 @@ func (w *World) live(random *rand.Rand) {
 		switch n := w.nodes[i]; {
 		case n.up && n.stage != nil && n.begun == nil:
 			w.beginCopy(i)
-		case n.up && n.stage != nil:
+		case n.up && n.stage != nil && w.arrives(i):
 			w.finishCopy(i)
 		case n.up && n.staged != nil:
 			w.tellStaged(i)

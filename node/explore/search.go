@@ -259,7 +259,7 @@ func (r *run) stepsOf(list []Action, w *World, a int8) []Action {
 	}
 	if n.stage != nil && w.steps && n.begun == nil {
 		list = append(list, Action{Op: Begin, A: a})
-	} else if n.stage != nil && (!w.brisk || w.steps || w.parked[a]) {
+	} else if n.stage != nil && w.arrives(int(a)) && (!w.brisk || w.steps || w.parked[a]) {
 		list = append(list, Action{Op: Copy, A: a})
 	}
 	if n.staged != nil && (!w.brisk || w.steps || w.parked[a]) {

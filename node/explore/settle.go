@@ -49,7 +49,10 @@ func (w *World) carryOut(i int, e *replica.Effects) {
 	for _, event := range e.Events {
 		w.say("%s: %s %v", n.name, event.Text, event.Fields)
 	}
-	if e.DropStage || e.Stage != nil {
+	if e.DropStage {
+		n.stage, n.begun, n.staged, n.ready = nil, nil, nil, nil
+	}
+	if e.Stage != nil && !(e.Stage.Resume && (n.stage != nil || n.staged != nil)) {
 		n.stage, n.begun, n.staged, n.ready = e.Stage, nil, nil, nil
 	}
 	for k := range e.Released {
@@ -119,9 +122,6 @@ func (w *World) deliver(from, to, position int, keep bool) {
 		n.replica.Linked(sender, p.status)
 	case packetUnlinked:
 		n.replica.Unlinked(sender)
-		if n.stage != nil && n.stage.From == sender {
-			w.breakOff(n)
-		}
 	case packetRaft:
 		err = n.replica.StepRaft(sender, p.body)
 	case packetMembership:

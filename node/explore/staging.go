@@ -84,10 +84,11 @@ func (w *World) finishCopy(i int) {
 	w.say("%s has staged the log of %s to index %d", n.name, n.staged.from, n.staged.last.Index)
 }
 
-// breakOff is the end of the link over which a copy comes.
-func (w *World) breakOff(n *node) {
-	n.stage, n.begun = nil, nil
-	n.replica.StageFailed("the link broke")
+// arrives reports whether the rest of the copy that has begun can come now: over the
+// link to its sender, the first or a later one.
+func (w *World) arrives(i int) bool {
+	begun := w.nodes[i].begun
+	return begun == nil || w.linked[i][w.index(begun.from)]
 }
 
 // tellStaged tells the replica that its copy is whole.

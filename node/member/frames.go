@@ -23,9 +23,10 @@ const (
 // What a staging message is for. A copy of a store travels from the leader to
 // the member that asked for it as a row of chunks; every chunk is acknowledged,
 // and only a few are on their way at once, so that both sides need little
-// memory and the disk of the receiver sets the pace.
+// memory and the disk of the receiver sets the pace. What is not acknowledged is kept
+// by the sender: when the link breaks, the receiver asks for what it lacks.
 const (
-	stagingRequest byte = 1 // receiver: send me a copy
+	stagingRequest byte = 1 // receiver: send me a copy, or the rest of it behind Number
 	stagingRefusal byte = 2 // sender: not from here; Data is the reason
 	stagingChunk   byte = 3 // sender: the next piece
 	stagingEnd     byte = 4 // sender: the last piece
@@ -46,13 +47,16 @@ type stagingMessage struct {
 const stagingHeaderBytes = 1 + 4*8
 
 // encode returns the frame body. Data is copied.
-func (m stagingMessage) encode() []byte {
-	body := make([]byte, 0, stagingHeaderBytes+len(m.Data))
+func (m stagingMessage) encode() []byte { return append(m.header(), m.Data...) }
+
+// header is the frame body without Data.
+func (m *stagingMessage) header() []byte {
+	body := make([]byte, 0, stagingHeaderBytes)
 	body = append(body, m.Type)
 	for _, n := range [...]uint64{m.Session, m.Number, m.Sent, m.Total} {
 		body = binary.LittleEndian.AppendUint64(body, n)
 	}
-	return append(body, m.Data...)
+	return body
 }
 
 // decodeStaging reads a frame body; Data shares its memory.

@@ -19,6 +19,9 @@ type importer struct {
 	progress stagingProgress
 	waiting  []stagingMessage // chunks to be written
 	writing  bool             // some are being written
+	// interrupted: the link to the sender is gone. The membership core decides how
+	// long to wait for it.
+	interrupted bool
 }
 
 // stagingProgress is how far a copy is, in bytes.

@@ -228,6 +228,7 @@ func (l *life) linked(name string, encoded []byte) {
 	l.replica.Linked(name, status)
 	l.environment.Send(name, frameClock, l.clock.report().encode())
 	l.precedence.link(name)
+	l.expectResume(name)
 }
 
 func (l *life) unlinked(name string, cause error) {
@@ -239,7 +240,7 @@ func (l *life) unlinked(name string, cause error) {
 	l.precedence.unlink(name)
 	delete(l.room.reported, name)
 	l.checkReads(name)
-	l.stopCopies(name)
+	l.interruptCopies(name)
 }
 
 func (l *life) frame(from string, kind byte, body []byte) {
@@ -352,7 +353,11 @@ func (l *life) moveOn(e *replica.Effects) {
 	if e.DropStage {
 		l.dropStage("no longer wanted")
 	}
-	if e.Stage != nil {
+	switch {
+	case e.Stage == nil:
+	case e.Stage.Resume:
+		l.resumeImport(e.Stage.From)
+	default:
 		l.startImport(e.Stage.From)
 	}
 	switch {

@@ -1,7 +1,6 @@
 package member
 
 import (
-	"errors"
 	"fmt"
 
 	"holdfast/mesh"
@@ -17,7 +16,7 @@ func (l *life) handleStaging(from string, body []byte) error {
 	}
 	switch message.Type {
 	case stagingRequest:
-		l.startExport(from, message.Session)
+		l.requested(from, message)
 	case stagingAck:
 		if x := l.exporterOf(from, message.Session); x != nil {
 			l.acknowledged(x, message.Number)
@@ -39,6 +38,20 @@ func (l *life) exporterOf(to string, session uint64) *exporter {
 		}
 	}
 	return nil
+}
+
+// requested begins a copy, or goes on with one whose link broke.
+func (l *life) requested(from string, message stagingMessage) {
+	if x := l.exporterOf(from, message.Session); x != nil && !x.stopped {
+		l.resumeExport(x, message.Number)
+		return
+	}
+	if message.Number > 0 {
+		reason := []byte("it does not have that copy any more")
+		l.environment.Send(from, frameStaging, stagingMessage{Type: stagingRefusal, Session: message.Session, Data: reason}.encode())
+		return
+	}
+	l.startExport(from, message.Session)
 }
 
 // startExport begins to send a copy of the store as of a fresh checkpoint, or
@@ -94,6 +107,19 @@ func (l *life) startImport(from string) {
 	l.environment.Send(from, frameStaging, stagingMessage{Type: stagingRequest, Session: l.importer.session}.encode())
 }
 
+// resumeImport asks for the rest of the copy whose link broke.
+func (l *life) resumeImport(from string) {
+	m := l.importer
+	if m == nil || m.from != from {
+		l.stopImport()
+		l.replica.StageFailed("what came of the copy is not there any more")
+		return
+	}
+	m.interrupted, m.news = false, l.now
+	l.logger.Info("asking for the rest of the copy of the store", "from", from, "bytes", m.progress.done, "total", m.progress.total)
+	l.environment.Send(from, frameStaging, stagingMessage{Type: stagingRequest, Session: m.session, Number: m.received}.encode())
+}
+
 func (l *life) importStep(from string, message stagingMessage) {
 	m := l.importer
 	if m == nil || m.session != message.Session || m.from != from {
@@ -146,24 +172,30 @@ func (l *life) isPrefix(stage *wal.Stage) bool {
 
 // checkCopies gives copies up whose other side is silent.
 func (l *life) checkCopies() {
-	if m := l.importer; m != nil && l.now-m.news > copyPatience {
+	if m := l.importer; m != nil && !m.interrupted && l.now-m.news > copyPatience {
 		l.failImport(fmt.Errorf("%s is silent for %s", m.from, duration(copyPatience)))
 	}
 	for _, x := range l.exporters {
-		if !x.stopped && l.now-x.news > copyPatience {
-			l.logger.Warn("copy of the store broken off: the receiver is silent", "to", x.to, "patience", duration(copyPatience))
+		x.give(l.environment)
+		switch {
+		case x.stopped:
+		case x.interrupted && l.now >= x.deadline, !x.interrupted && l.now-x.news > copyPatience:
+			if !x.last { // otherwise the receiver has most likely all of it
+				l.logger.Warn("copy of the store broken off: the receiver is silent", "to", x.to, "sent", x.sent, "total", x.total)
+			}
 			l.stopExport(x)
 			return // the list has changed; the others are looked at in the next tick
 		}
 	}
 }
 
-// stopCopies gives up what went over a link that is gone.
-func (l *life) stopCopies(name string) {
+// interruptCopies keeps what went over a link that is gone: the copy goes on over
+// the next link between the same two lives.
+func (l *life) interruptCopies(name string) {
 	if l.importer != nil && l.importer.from == name {
-		l.failImport(errors.New("the link broke"))
+		l.importer.interrupted = true
 	}
-	l.stopExports(name)
+	l.interruptExports(name)
 }
 
 func (l *life) failImport(cause error) {

@@ -53,6 +53,9 @@ func (w *world) spring(moment ambush, at *host) {
 
 // watchFrame looks for moments in what is sent.
 func (w *world) watchFrame(from *host, kind byte, body []byte) {
+	if kind == frameStaging && w.plan.breaks > 0 && !w.clients.quiet && w.chance(w.plan.breaks) {
+		w.after(w.often(0, 5*millisecond), func() { w.breakLinks(from) }) // in the middle of a copy
+	}
 	switch {
 	case w.waiting == uponPromise && kind == frameMembership:
 		w.spring(uponPromise, from)

@@ -27,6 +27,8 @@ type checks struct {
 	time      timeCheck
 	touch     map[*host]contact // with the leader, by follower
 	copies    map[string]int    // begun since the faults ended, by host
+	rests     map[string]bool   // by host: its last copy was interrupted and goes on
+	resumed   int               // copies that were interrupted and became whole
 	observed  uint64
 }
 
@@ -35,7 +37,7 @@ func newChecks(w *world) *checks {
 		world: w, account: map[string]string{}, entries: map[entryKey]entryRecord{},
 		consumers: map[consumerKey]*consumerTruth{}, acks: map[consumerKey]*acknowledgements{}, replies: map[string]delivery{},
 		leaders: map[leaderKey]protocol.StoreID{}, digests: map[digestKey]digest{},
-		touch: map[*host]contact{}, copies: map[string]int{},
+		touch: map[*host]contact{}, copies: map[string]int{}, rests: map[string]bool{},
 	}
 	c.history = newHistory(c)
 	return c
@@ -58,7 +60,12 @@ func (c *checks) heard(p *process, _ slog.Level, line string) {
 	case strings.Contains(line, " founded from "):
 		c.account[p.host.name] = line
 	case strings.Contains(line, "asking for a copy of the store"):
+		delete(c.rests, p.host.name)
 		c.copyAsked(p)
+	case strings.Contains(line, "asking for the rest of the copy of the store"):
+		c.rests[p.host.name] = true
+	case strings.Contains(line, "copy of the store received") && c.rests[p.host.name]:
+		c.resumed++
 	case strings.Contains(line, "copying the log of the leader"):
 		c.copying(p, line)
 	case strings.Contains(line, "the log's clock is set"):

@@ -13,6 +13,7 @@ type plan struct {
 	delay    int64   // most that a frame takes
 	repeat   float64 // how many frames arrive twice
 	cuts     float64 // how often a process is killed in the middle of a change of its store folder
+	breaks   float64 // how often connections break when a piece of a copy is sent
 	power    float64 // how often a process that is killed takes the machine's power with it
 
 	kinds                 []topicKind // of the streams
@@ -33,6 +34,7 @@ func (w *world) draw() plan {
 	p := plan{
 		disaster: w.options.Seed%4 == 3,
 		power:    0.4,
+		breaks:   0.02,
 		faulty:   w.between(10*second, 40*second),
 		pause:    w.often(150*millisecond, 4*second),
 		kinds:    []topicKind{plain}, publishers: 1 + r.IntN(2), consumers: r.IntN(3),

@@ -121,3 +121,33 @@ func TestRestartNeedsNoCopy(t *testing.T) {
 		t.Errorf("%s does not follow\n%s", restarted.name, w.standing())
 	}
 }
+
+// A copy whose connection breaks again and again goes on where it stopped: each piece
+// is stored once, and few are sent twice.
+func TestBrokenConnectionsDoNotRestartACopy(t *testing.T) {
+	w := calmWorld(t, 1, func(p *plan) { p.largest, p.window = 20_000, 32 })
+	defer reportViolation(t)
+	w.runUntil(30*second, func() bool { f := w.follower(); return w.now > 10*second && f != nil && w.voter(f) })
+	joiner := w.follower()
+	asked, rests := 0, 0
+	w.listen = func(h *host, line string) {
+		switch {
+		case h == joiner && strings.Contains(line, "asking for a copy of the store"):
+			asked++
+		case h == joiner && strings.Contains(line, "asking for the rest of the copy of the store"):
+			rests++
+		}
+	}
+	joiner.crash()
+	joiner.wipe()
+	joiner.restart(0)
+	w.plan.breaks = 0.05
+	began := w.now
+	w.runUntil(began+60*second, func() bool { return asked > 0 && w.voter(joiner) })
+	if !w.voter(joiner) {
+		t.Fatalf("%s does not join within a minute\n%s", joiner.name, w.standing())
+	}
+	if asked != 1 || rests == 0 {
+		t.Errorf("%s began %d copies, and went on with one %d times", joiner.name, asked, rests)
+	}
+}

@@ -28,6 +28,7 @@ type Result struct {
 	Foundings   int
 	Faults      int
 	Rewrites    int // of what lives in mostly dead entries
+	Resumed     int // copies of a store that were interrupted and became whole
 	Lost        int // acknowledged messages that physics made unavoidable
 	QuietTicks  int // until everything was live again
 	Err         error
@@ -104,7 +105,7 @@ func (w *world) describe(r *Result) {
 	r.Hosts = w.plan.hosts
 	if w.checks != nil {
 		r.Acked, r.Foundings, r.Lost, r.Faults = w.checks.acked, w.checks.foundings, w.checks.lost, w.checks.faults
-		r.Rewrites = w.checks.rewrites
+		r.Rewrites, r.Resumed = w.checks.rewrites, w.checks.resumed
 	}
 	kind := "one at a time"
 	if w.plan.disaster {

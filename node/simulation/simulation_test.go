@@ -29,6 +29,7 @@ type campaign struct {
 	testing.TB
 	runs, faults, acked, foundings int
 	rewrites                       int // of what lives in mostly dead entries
+	resumed                        int // copies that were interrupted and became whole
 	virtual                        time.Duration
 	slowest                        int // ticks until everything was live again
 }
@@ -40,6 +41,7 @@ func (c *campaign) run(seed uint64) {
 	c.acked += r.Acked
 	c.foundings += r.Foundings
 	c.rewrites += r.Rewrites
+	c.resumed += r.Resumed
 	c.virtual += r.Virtual
 	c.slowest = max(c.slowest, r.QuietTicks)
 	if r.Err != nil {
@@ -50,8 +52,8 @@ func (c *campaign) run(seed uint64) {
 }
 
 func (c *campaign) report() {
-	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites; all live again within %d ticks of %d\n",
-		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.slowest, quietTicks)
+	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites, %d copies resumed; all live again within %d ticks of %d\n",
+		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.resumed, c.slowest, quietTicks)
 }
 
 // fixed is how many seeds, from 1 on, are the same in every test.
@@ -68,6 +70,9 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	}
 	if c.rewrites == 0 {
 		t.Error("no live message was written again")
+	}
+	if c.resumed == 0 {
+		t.Error("no copy that was interrupted became whole")
 	}
 	if testing.Short() {
 		return
