@@ -97,6 +97,8 @@ type wire struct {
 	target string    // host of the member that is dialled
 	cut    bool
 	ended  bool
+	left   int           // bytes until it is cut by itself; zero: it is not
+	full   chan struct{} // closed then
 	open   map[net.Conn]bool
 	tasks  sync.WaitGroup
 }
@@ -148,6 +150,38 @@ func (w *wire) set(cut bool) {
 	w.cut = cut
 	w.mu.Unlock()
 	w.change.Broadcast()
+}
+
+// stopAfter cuts the wire once it has carried so many bytes more, and then closes
+// the channel.
+func (w *wire) stopAfter(bytes int) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left, w.full = bytes, make(chan struct{})
+	return w.full
+}
+
+// counted takes note of what came.
+func (w *wire) counted(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left == 0 {
+		return
+	}
+	if w.left = max(0, w.left-n); w.left == 0 {
+		w.cut = true
+		close(w.full)
+	}
+}
+
+// reset breaks every connection. What is dialled next is carried.
+func (w *wire) reset() {
+	w.mu.Lock()
+	for conn := range w.open {
+		conn.Close()
+	}
+	w.mu.Unlock()
+	w.set(false)
 }
 
 // end breaks every connection and waits until nothing is carried any more.
@@ -227,6 +261,7 @@ func (w *wire) carry(to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
+		w.counted(n)
 		if _, ok := w.pass(); !ok {
 			return
 		}

@@ -74,7 +74,7 @@ func (l *life) continueExport(x *exporter) {
 		l.endExport(x)
 	case x.last && x.acked == x.number:
 		l.endExport(x)
-	case !x.last && x.number-x.acked < chunksInFlight:
+	case !x.whole() && x.number-x.acked < chunksInFlight && l.pace.allows(l.now):
 		x.reading = true
 		l.readChunk(x)
 	}
@@ -104,8 +104,15 @@ func (l *life) readChunk(x *exporter) {
 		x.number = message.Number
 		x.sent, x.total = int64(message.Sent), int64(message.Total)
 		x.flight = append(x.flight, message)
+		l.pace.read(len(message.Data))
 		l.continueExport(x)
 	})
+}
+
+// whole reports whether the last chunk was read.
+func (x *exporter) whole() bool {
+	n := len(x.flight)
+	return x.last || n > 0 && x.flight[n-1].Type == stagingEnd
 }
 
 // give hands chunks to the link, as many as it takes. What it does not take is given

@@ -75,6 +75,7 @@ type life struct {
 	rewriting   rewriting
 	holds       holds
 	exporters   []*exporter
+	pace        pace // of the exporters
 	importer    *importer
 	// abandoned is an importer that was given up while it wrote; its stage must
 	// not be touched before it is done.
@@ -290,6 +291,7 @@ func (l *life) tick() {
 	l.checkReads("")
 	l.followReads()
 	l.checkCopies()
+	l.paceCopies()
 	l.lookAtRoom()
 	l.scrubOn()
 	l.rewriteOn()

@@ -176,7 +176,6 @@ func (l *life) checkCopies() {
 		l.failImport(fmt.Errorf("%s is silent for %s", m.from, duration(copyPatience)))
 	}
 	for _, x := range l.exporters {
-		x.give(l.environment)
 		switch {
 		case x.stopped:
 		case x.interrupted && l.now >= x.deadline, !x.interrupted && l.now-x.news > copyPatience:
