@@ -120,6 +120,9 @@ func TestCopyIsTheCheckpointWhileEntriesAreCommitted(t *testing.T) {
 		g := stageIn(t, d)
 		next := s.Last() + 1
 		m := transfer(t, s, g, maxBytes, func() {
+			if n := s.db.bolt.Stats().OpenTxN; n > 0 {
+				t.Errorf("%d transactions pin the pages between two chunks", n)
+			}
 			// Above the checkpoint the log may do anything meanwhile.
 			commit(t, s, &protocol.Write{Entries: batches(next, 2, next, 5000)})
 			commit(t, s, &protocol.Write{Entries: batches(17+next%3, 5, next+1, 300)})

@@ -14,9 +14,8 @@ const (
 )
 
 // loader writes a store file whose keys come in order, page after page from the
-// front to the back. Through bbolt's transactions the same costs four times the
-// work: each page is built in memory from its keys, sorted, split and written by
-// a system call of its own. The layout is that which pages.go reads; memory is a
+// front to the back. Through bbolt's transactions, which build each page from its
+// keys, split it and write it by a system call of its own, a copy takes twice as long. The layout is that which pages.go reads; memory is a
 // page for each level of the tree. Nothing is synced before sync, and before
 // finish the file is no store.
 type loader struct {
@@ -76,30 +75,39 @@ func (l *loader) put(bucket string, key, value []byte) error {
 }
 
 // add appends an element to the page of a level, after writing the page if it is
-// full. A branch holds two at least, whatever their size, or there would be no end
-// of levels.
+// full. Of a branch the last element stays behind for the next page, as bbolt has no
+// branch with a single child.
 func (l *loader) add(level int, key, value []byte, child uint64) {
 	if level == len(l.levels) {
 		l.levels = append(l.levels, loadedNode{})
 	}
 	n := &l.levels[level]
 	count := len(n.elements)
-	size := pageHeaderBytes + (count+1)*elementBytes + len(n.data) + len(key) + len(value)
-	if size > pageSize && (count >= 2 || level == 0 && count == 1) {
-		l.pass(level)
+	if size := pageHeaderBytes + (count+1)*elementBytes + len(n.data) + len(key) + len(value); size > pageSize {
+		switch {
+		case level == 0 && count > 0:
+			l.pass(level, count)
+		case level > 0 && count > 2:
+			l.pass(level, count-1)
+		}
 		n = &l.levels[level] // the row of levels may have grown
 	}
 	n.elements = append(n.elements, loadedElement{len(key), len(value), child})
 	n.data = append(append(n.data, key...), value...)
 }
 
-// pass writes the page of a level and names it to the level above.
-func (l *loader) pass(level int) {
+// pass writes the first elements of a level as a page, and names it to the level above.
+func (l *loader) pass(level, count int) {
 	n := &l.levels[level]
-	first := n.data[:n.elements[0].key]
-	l.add(level+1, first, nil, l.emit(n, level, 0))
+	bytes := 0
+	for _, e := range n.elements[:count] {
+		bytes += e.key + e.value
+	}
+	page := loadedNode{n.elements[:count], n.data[:bytes]}
+	l.add(level+1, page.data[:page.elements[0].key], nil, l.emit(&page, level, 0))
 	n = &l.levels[level]
-	n.elements, n.data = n.elements[:0], n.data[:0]
+	n.elements = append(n.elements[:0], n.elements[count:]...)
+	n.data = append(n.data[:0], n.data[bytes:]...)
 }
 
 // close writes what is open of a bucket's tree.
@@ -108,7 +116,7 @@ func (l *loader) close() {
 		return
 	}
 	for level := 0; level < len(l.levels)-1; level++ {
-		l.pass(level)
+		l.pass(level, len(l.levels[level].elements))
 	}
 	top := len(l.levels) - 1
 	l.roots = append(l.roots, loadedBucket{l.bucket, l.emit(&l.levels[top], top, 0)})
