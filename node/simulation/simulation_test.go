@@ -71,9 +71,6 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	if c.rewrites == 0 {
 		t.Error("no live message was written again")
 	}
-	if c.resumed == 0 {
-		t.Error("no copy that was interrupted became whole")
-	}
 	if testing.Short() {
 		return
 	}
