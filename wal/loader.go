@@ -13,11 +13,11 @@ const (
 	noFreelist = ^uint64(0)
 )
 
-// loader writes a store file whose keys come in order, page after page from the
-// front to the back. Through bbolt's transactions, which build each page from its
-// keys, split it and write it by a system call of its own, a copy takes twice as long. The layout is that which pages.go reads; memory is a
-// page for each level of the tree. Nothing is synced before sync, and before
-// finish the file is no store.
+// loader writes a store file whose keys come in order, page after page from the front to
+// the back: bbolt's transactions would build each page from its keys, split it and write it
+// by a system call of its own. The layout is that which pages.go reads; memory is a page
+// for each level of the tree. Nothing is synced before sync, and before finish the file is
+// no store.
 type loader struct {
 	path string
 	opt  databaseOptions
