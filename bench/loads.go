@@ -130,6 +130,12 @@ func (t *turn) fetch(ctx context.Context, js jetstream.JetStream, stream string)
 	if err != nil {
 		return fmt.Errorf("create a consumer: %w", err)
 	}
+	for info := consumer.CachedInfo(); info.Cluster == nil || info.Cluster.Leader == ""; { // nobody answers before
+		time.Sleep(pollTime)
+		if info, err = consumer.Info(ctx); err != nil {
+			return fmt.Errorf("look up the consumer: %w", err)
+		}
+	}
 	began := time.Now()
 	count := 0
 	for end := began.Add(t.load); left > 0 && ctx.Err() == nil && time.Now().Before(end); {

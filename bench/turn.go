@@ -132,9 +132,16 @@ func (t *turn) with(n *node, do func(jetstream.JetStream) error) error {
 
 // withStream creates a stream and connects to the node that leads it.
 func (t *turn) withStream(ctx context.Context, name string, do func(jetstream.JetStream, *node) error) error {
+	// A young cluster may not know yet that all of its members are there.
+	patience := time.Now().Add(startTime)
 	err := t.with(t.cluster.nodes[0], func(js jetstream.JetStream) error {
-		_, err := js.CreateStream(ctx, streamConfig(name))
-		return err
+		for {
+			_, err := js.CreateStream(ctx, streamConfig(name))
+			if err == nil || ctx.Err() != nil || time.Now().After(patience) {
+				return err
+			}
+			time.Sleep(pollTime)
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("create stream %s: %w", name, err)
