@@ -126,9 +126,6 @@ func (r *run) exhausted() bool {
 	if r.States > 0 && r.report.States >= r.States {
 		return true
 	}
-	if r.report.Transitions%512 > 20 {
-		return false
-	}
 	if r.Time > 0 && time.Since(r.began) > r.Time {
 		return true
 	}
