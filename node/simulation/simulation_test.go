@@ -71,6 +71,9 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	if c.rewrites == 0 {
 		t.Error("no live message was written again")
 	}
+	if c.resumed == 0 {
+		t.Error("no copy went on after its link broke")
+	}
 	if testing.Short() {
 		return
 	}
