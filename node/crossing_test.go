@@ -1,9 +1,6 @@
 package node
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"holdfast/internal/servers"
 	"holdfast/node/config"
 )
 
@@ -102,13 +100,9 @@ func startPair(t *testing.T, secret []byte) [2]*server.Server {
 // kernel gives to outgoing connections.
 func ownAddress(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.%d.%d.%d:6222", 16+rand.IntN(200), rand.IntN(256), 1+rand.IntN(254))
-		if listener, err := net.Listen("tcp", address); err == nil {
-			listener.Close()
-			return address
-		}
+	address, err := servers.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free loopback address after 100 tries")
-	return ""
+	return address
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"holdfast/internal/servers"
 	"holdfast/node"
 	"holdfast/node/config"
 )
@@ -92,12 +93,11 @@ func temporaryFolder() (string, error) {
 func freeAddresses(count int) ([]string, error) {
 	var addresses []string
 	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := servers.FreeAddress()
 		if err != nil {
 			return nil, err
 		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
+		addresses = append(addresses, address)
 	}
 	return addresses, nil
 }

@@ -50,20 +50,33 @@ func (m *Member) Log() string { return filepath.Join(m.Folder, "log") }
 
 // ChooseLoopback draws a loopback address (all of 127.0.0.0/8 is) and ports below
 // those of outgoing connections, until nobody listens there.
-func (m *Member) ChooseLoopback() error {
+func (m *Member) ChooseLoopback() (err error) {
+	m.Host, m.Port, err = freeLoopback(portCount)
+	return err
+}
+
+// FreeAddress draws HOST:PORT where nobody listens. Nobody will by chance: the port is
+// none that the system gives to outgoing connections, or to who asks for any.
+func FreeAddress() (string, error) {
+	host, port, err := freeLoopback(1)
+	return net.JoinHostPort(host, strconv.Itoa(port)), err
+}
+
+// freeLoopback draws an address with so many free ports, from the one returned on.
+func freeLoopback(ports int) (host string, first int, err error) {
 	for range 100 {
-		m.Host = fmt.Sprintf("127.%d.%d.%d", 16+rand.IntN(200), rand.IntN(256), 1+rand.IntN(254))
-		m.Port = 10_000 + rand.IntN(20_000)
+		host = fmt.Sprintf("127.%d.%d.%d", 16+rand.IntN(200), rand.IntN(256), 1+rand.IntN(254))
+		first = 10_000 + rand.IntN(20_000)
 		free := true
-		for port := range portCount {
-			listener, err := net.Listen("tcp", m.Address(port))
+		for port := range ports {
+			listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(first+port)))
 			if free = free && err == nil; err == nil {
 				_ = listener.Close()
 			}
 		}
 		if free {
-			return nil
+			return host, first, nil
 		}
 	}
-	return errors.New("no free loopback ports after 100 tries")
+	return "", 0, errors.New("no free loopback ports after 100 tries")
 }
