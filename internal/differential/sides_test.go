@@ -139,7 +139,7 @@ func startReference(folder string) (*side, func(), error) {
 }
 
 func startReferenceNode(i int, route string, routes []string, folder string) (*server.Server, error) {
-	_, port, err := splitAddress(route)
+	host, port, err := splitAddress(route)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func startReferenceNode(i int, route string, routes []string, folder string) (*s
 		ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: filepath.Join(folder, name),
 	}
-	opts.Cluster.Name, opts.Cluster.Host, opts.Cluster.Port = "reference", "127.0.0.1", port
+	opts.Cluster.Name, opts.Cluster.Host, opts.Cluster.Port = "reference", host, port
 	for _, other := range routes {
 		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: other})
 	}
