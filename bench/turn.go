@@ -93,16 +93,7 @@ func (t *turn) firstStream(ctx context.Context, began time.Time) error {
 	var last error
 	for ctx.Err() == nil {
 		last = t.with(t.cluster.nodes[0], func(js jetstream.JetStream) error {
-			for {
-				attempt, cancel := context.WithTimeout(ctx, time.Second)
-				_, err := js.CreateStream(attempt, streamConfig("first"))
-				cancel()
-				if err == nil || ctx.Err() != nil {
-					return err
-				}
-				last = err
-				time.Sleep(pollTime)
-			}
+			return createStream(ctx, js, "first")
 		})
 		if last == nil {
 			t.add(startFigure, time.Since(began).Seconds())
@@ -132,17 +123,9 @@ func (t *turn) with(n *node, do func(jetstream.JetStream) error) error {
 
 // withStream creates a stream and connects to the node that leads it.
 func (t *turn) withStream(ctx context.Context, name string, do func(jetstream.JetStream, *node) error) error {
-	// A young cluster may not know yet that all of its members are there.
-	patience := time.Now().Add(startTime)
-	err := t.with(t.cluster.nodes[0], func(js jetstream.JetStream) error {
-		for {
-			_, err := js.CreateStream(ctx, streamConfig(name))
-			if err == nil || ctx.Err() != nil || time.Now().After(patience) {
-				return err
-			}
-			time.Sleep(pollTime)
-		}
-	})
+	creating, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	err := t.with(t.cluster.nodes[0], func(js jetstream.JetStream) error { return createStream(creating, js, name) })
 	if err != nil {
 		return fmt.Errorf("create stream %s: %w", name, err)
 	}
@@ -174,6 +157,20 @@ func (t *turn) leader(ctx context.Context, stream string) (leader *node, err err
 		}
 	})
 	return leader, err
+}
+
+// createStream creates a stream as soon as the cluster does that. A young one may
+// not know yet that all of its members are there. It returns the last refusal.
+func createStream(ctx context.Context, js jetstream.JetStream, name string) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := js.CreateStream(attempt, streamConfig(name))
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(pollTime)
+	}
 }
 
 func streamConfig(name string) jetstream.StreamConfig {

@@ -1,11 +1,11 @@
 package integration
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"testing"
+
+	"holdfast/internal/servers"
 )
 
 // address is where one node listens. Every node of every test has a loopback
@@ -25,33 +25,14 @@ func (n *node) monitorAddress() string { return n.at.join(n.at.monitor) }
 func (n *node) clientURL() string             { return "nats://" + n.clientAddress() }
 func (n *node) monitorURL(page string) string { return "http://" + n.monitorAddress() + page }
 func (a address) join(port int) string        { return net.JoinHostPort(a.host, strconv.Itoa(port)) }
-func (a address) ports() []int                { return []int{a.client, a.routes, a.mesh, a.monitor} }
-func fourPorts(host string, first int) address {
-	return address{host, first, first + 1, first + 2, first + 3}
-}
 
 // freeAddress draws an address until nobody listens on any of its ports. Only a
 // stranger who listens on every address of the machine can be in the way.
 func freeAddress(t *testing.T) address {
 	t.Helper()
-	for range 100 {
-		host := fmt.Sprintf("127.%d.%d.%d", 16+rand.IntN(200), rand.IntN(256), 1+rand.IntN(254))
-		a := fourPorts(host, 10_000+rand.IntN(20_000))
-		if a.free() {
-			return a
-		}
+	var m servers.Member
+	if err := m.ChooseLoopback(); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free loopback address after 100 tries")
-	return address{}
-}
-
-func (a address) free() bool {
-	for _, port := range a.ports() {
-		listener, err := net.Listen("tcp", a.join(port))
-		if err != nil {
-			return false
-		}
-		listener.Close()
-	}
-	return true
+	return address{m.Host, m.Port + servers.ClientPort, m.Port + servers.RoutePort, m.Port + servers.MeshPort, m.Port + servers.MonitorPort}
 }

@@ -243,6 +243,6 @@ func appendMeta(dst []byte, slot, root, highWater uint64) []byte {
 	for _, n := range [...]uint64{root, 0, noFreelist, highWater, slot} {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
-	dst = binary.LittleEndian.AppendUint64(dst, metaSum(dst[start+pageHeaderBytes:]))
+	dst = binary.LittleEndian.AppendUint64(dst, fnv1a(dst[start+pageHeaderBytes:]))
 	return append(dst, zeroPage[len(dst)-start:]...)
 }

@@ -52,7 +52,7 @@ func readMeta(page []byte, slot uint64) (pageMetas, error) {
 	switch {
 	case binary.LittleEndian.Uint32(meta) != bboltMagic || binary.LittleEndian.Uint32(meta[4:]) != bboltVersion:
 		return pageMetas{}, fmt.Errorf("meta page %d: not a store file", slot)
-	case binary.LittleEndian.Uint64(meta[56:]) != metaSum(meta[:56]):
+	case binary.LittleEndian.Uint64(meta[56:]) != fnv1a(meta[:56]):
 		return pageMetas{}, fmt.Errorf("meta page %d: checksum mismatch", slot)
 	case binary.LittleEndian.Uint32(meta[8:]) != pageSize:
 		return pageMetas{}, fmt.Errorf("meta page %d: page size %d", slot, binary.LittleEndian.Uint32(meta[8:]))
@@ -64,15 +64,6 @@ func readMeta(page []byte, slot uint64) (pageMetas, error) {
 		highWater: binary.LittleEndian.Uint64(meta[40:]),
 		txid:      binary.LittleEndian.Uint64(meta[48:]),
 	}, nil
-}
-
-// metaSum is the checksum of a meta page's content: FNV-1a.
-func metaSum(content []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, b := range content {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
-	return h
 }
 
 // readMetas returns the newer meta page. Both have to be right and one

@@ -196,13 +196,19 @@ func (a *account) remove(hash uint64, bytes int) {
 	a.bytes -= uint64(bytes)
 }
 
+// fnv1a is the hash of that name with 64 bits, as bbolt has it over its meta pages.
+func fnv1a(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
 // hashKey is the hash that an account adds up: FNV-1a with the finisher of
 // MurmurHash3, so that sums of similar keys do not cancel out.
 func hashKey(key []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, b := range key {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
+	h := fnv1a(key)
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
 	h ^= h >> 33

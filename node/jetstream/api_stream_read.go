@@ -12,21 +12,21 @@ import (
 // streamInfo answers with a stream's configuration and state.
 func (d *Door) streamInfo(r *request) any {
 	resp := &server.JSApiStreamInfoResponse{ApiResponse: responseOf(server.JSApiStreamInfoResponseType)}
-	var body server.JSApiStreamInfoRequest
-	if d.machine.Stream(r.args[0]) == nil {
+	s := d.machine.Stream(r.args[0])
+	switch {
+	case s == nil: // that comes before the level, unlike elsewhere
 		resp.Error = server.NewJSStreamNotFoundError()
 		return resp
+	case requiresHigherLevel(r.header):
+		resp.Error = server.NewJSRequiredApiLevelError()
+		return resp
 	}
-	if isObject(r.payload) && !requiresHigherLevel(r.header) {
+	var body server.JSApiStreamInfoRequest
+	if isObject(r.payload) {
 		if err := decode(r.payload, &body); err != nil {
 			resp.Error = server.NewJSInvalidJSONError(err)
 			return resp
 		}
-	}
-	s, apiErr := d.findStream(r)
-	if apiErr != nil {
-		resp.Error = apiErr
-		return resp
 	}
 	resp.StreamInfo = d.describeStream(s)
 	resp.Alternates = d.alternates(s)
