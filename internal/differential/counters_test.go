@@ -3,6 +3,7 @@ package differential
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -162,4 +163,49 @@ func TestBatchesOfCounters(t *testing.T) {
 		s.info()
 		s.delete()
 	})
+}
+
+// fastCounts are fast-ingest batches of increments, one after the other on the same
+// stream, each with and without gaps.
+var fastCounts = [][]fastMessage{
+	{{1, commitLast, []string{"Nats-Incr: 5"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {2, add, []string{"Nats-Incr: +2"}}, {3, add, []string{"Nats-Incr: -7"}}, {4, commitLast, []string{"Nats-Incr: 99999999999999999999999"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {2, add, []string{"Nats-Incr: 1"}}, {3, commitEnd, nil}},
+	{{1, begin, nil}, {2, commitLast, []string{"Nats-Incr: 1"}}},
+	{{1, begin, []string{"Nats-Incr: x"}}, {2, commitLast, []string{"Nats-Incr: 1"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {2, add, []string{"Nats-Incr: nonsense"}}, {3, add, []string{"Nats-Incr: 1"}}, {4, commitLast, []string{"Nats-Incr: 1"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {2, add, nil}, {3, commitEnd, nil}},
+	{{1, begin, []string{"Nats-Incr: 1", "Nats-Msg-Id: ID"}}, {2, add, []string{"Nats-Incr: 50", "Nats-Msg-Id: ID"}}, {3, commitLast, []string{"Nats-Incr: 1"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {3, add, []string{"Nats-Incr: 1"}}, {4, commitLast, []string{"Nats-Incr: 1"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {2, add, []string{"Nats-Incr: 1", "Nats-Rollup: sub"}}, {3, commitLast, []string{"Nats-Incr: 1"}}},
+	{{1, begin, []string{"Nats-Incr: 1"}}, {2, commitLast, []string{"Nats-Incr: 1", "Nats-Expected-Stream: other"}}},
+	{{1, begin, []string{"Nats-Incr: 1" + strings.Repeat("0", 150)}}, {2, commitLast, []string{"Nats-Incr: 1"}}},
+}
+
+// TestFastBatchesOfCounters adds to counters in fast-ingest batches.
+func TestFastBatchesOfCounters(t *testing.T) {
+	for name, change := range map[string]object{"file": {}, "small": {"max_msg_size": 200}, "transform": {"subject_transform": object{"src": ">", "dest": "moved.>"}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			compare(t, func(s *session) {
+				s.create(object{"allow_msg_counter": true, "allow_batched": true}, change)
+				e := s.listen("inbox." + s.name + ".>")
+				for batch, messages := range fastCounts {
+					for _, gaps := range []string{"fail", "ok"} {
+						for _, m := range messages {
+							m.headers = slices.Clone(m.headers)
+							for i := range m.headers {
+								m.headers[i] = strings.Replace(m.headers[i], "ID", fmt.Sprint(gaps, batch), 1)
+							}
+							s.ingest(e, fmt.Sprint(gaps, batch), gaps, 2, m)
+						}
+						e.hearAll(unanswered)
+						s.ask(s.name+".a", nil, "Nats-Incr: 1000")
+					}
+				}
+				s.info()
+				s.delete()
+			})
+		})
+	}
 }

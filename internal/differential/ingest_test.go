@@ -24,6 +24,11 @@ type fastMessage struct {
 	headers []string
 }
 
+// isIncrement reports that the message is for a counter; it has no payload then.
+func (m *fastMessage) isIncrement() bool {
+	return slices.ContainsFunc(m.headers, func(line string) bool { return strings.HasPrefix(line, "Nats-Incr") })
+}
+
 // fastBatches are batches with flow 2, one after the other on the same stream, each
 // with and without gaps.
 var fastBatches = map[string][]fastMessage{
@@ -98,7 +103,11 @@ func (e *ear) hearAll(patience time.Duration) {
 // which tells by its subject what it answers.
 func (s *session) ingest(e *ear, id, gaps string, flow int, m fastMessage) {
 	subject := fmt.Sprintf("inbox.%s.%s.%d.%s.%v.%v.$FI", s.name, id, flow, gaps, m.seq, m.op)
-	published := message(s.name+".a", []byte("payload"), m.headers)
+	payload := []byte("payload")
+	if m.isIncrement() {
+		payload = nil
+	}
+	published := message(s.name+".a", payload, m.headers)
 	published.Reply = strings.ReplaceAll(subject, "..", ".~.")
 	if err := s.nc.PublishMsg(published); err != nil {
 		s.fail("publish %s: %v", subject, err)

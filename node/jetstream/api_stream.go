@@ -73,9 +73,6 @@ func (d *Door) streamConfig(r *request, create bool) (*server.StreamConfig, *ser
 	if apiErr != nil {
 		return nil, apiErr
 	}
-	if apiErr := refuseUnbuilt(config); apiErr != nil {
-		return nil, apiErr
-	}
 	if body.Pedantic {
 		asked := *config
 		if apiErr := d.machine.CheckOrigins(&asked, true); apiErr != nil {

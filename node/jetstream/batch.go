@@ -262,6 +262,10 @@ func (d *Door) refused(p *proposal) {
 			d.lostIncrement(k.total)
 		case waitIncrement, waitDone:
 			d.lostIncrement(p.calls[w.span.start].total)
+		case waitFast:
+			if one := p.fast[w.span.start].step; one != nil {
+				d.lostIncrement(one.total)
+			}
 		}
 	}
 	d.release(p)
@@ -332,6 +336,9 @@ func (d *Door) settle(p *proposal, results *machine.Results) {
 			answered++
 		case waitFast:
 			m := &p.fast[w.span.start]
+			if m.step != nil {
+				d.summed(m.step.total, result)
+			}
 			d.memberDecided(m, p.reply(m.reply), result)
 		case waitIncrement:
 			d.incremented(&p.calls[w.span.start], result)

@@ -267,7 +267,7 @@ func (d *Door) summed(t *runningTotal, result *machine.Result) {
 		return
 	}
 	t.flying--
-	t.broken = t.broken || result.Unmet || result.Err != nil || result.Duplicate || result.Stream == nil
+	t.broken = t.broken || result.Unmet || result.Err != nil || result.Duplicate || result.Over || result.Stream == nil
 	if t.flying > 0 {
 		return
 	}

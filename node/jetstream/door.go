@@ -231,6 +231,7 @@ func (d *Door) Lead() {
 		d.role = leading
 		d.startFeeds()
 		d.dropIntakes()
+		d.resumeAllSteps()
 		held := d.held
 		d.held = nil
 		for i := range held {
@@ -280,6 +281,7 @@ func (d *Door) Yield() {
 		return
 	}
 	d.role = yielding
+	d.holdSteps()
 	d.holdReads()
 	d.releasePulls(statusLeadershipChange)
 	d.served(d.bus.Yield)
@@ -321,6 +323,7 @@ func (d *Door) leave(status string) {
 	d.unsubscribe()
 	d.releasePulls(status)
 	if d.role != leading {
+		d.holdSteps()
 		d.holdReads()
 		d.forward()
 	}

@@ -34,13 +34,15 @@ type ingest struct {
 	decided  uint64 // whose outcome is known
 	flowed   uint64 // of which the publisher was told last
 	stored   uint64 // sequence in the stream of the last one that was stored; 0 for none
-	pending  int    // messages in the log whose outcome is not known
+	pending  int    // messages on their way whose outcome is not known
 
 	every, most uint16 // the publisher is told after so many messages; its own limit
 	gapOk       bool
 	committing  bool // nothing is taken any more: the PubAck waits for what is pending
 	over        bool
 	reply       []byte // subject of the last message that was decided
+
+	steps steps // of a stream of counters
 
 	deadline int64
 	place    *list.Element
@@ -56,6 +58,7 @@ type fastMessage struct {
 	seq   uint64
 	last  bool // it ends the batch
 	reply span
+	step  *step // of a stream of counters
 }
 
 // ingest takes a message of a fast-ingest batch. Its checks and their order are
@@ -93,11 +96,18 @@ func (d *Door) ingest(s *machine.Stream, m *Message, told, reply, header []byte)
 	case fast.operation == server.FastBatchOpCommitEob:
 		b.received--
 		d.endIngest(b, m.Reply)
+	case s.Config().AllowMsgCounter:
+		d.takeStep(s, b, m, &fast, reply)
 	default:
 		d.proposeMember(s, b, m, &fast, header)
-		if fast.seq == 1 && !b.committing && len(reply) > 0 {
-			d.sendFlow(reply, 0, b.every)
-		}
+		d.tellBegun(b, &fast, reply)
+	}
+}
+
+// tellBegun answers the first message of a batch.
+func (d *Door) tellBegun(b *ingest, fast *fastSubject, reply []byte) {
+	if fast.seq == 1 && !b.committing && len(reply) > 0 {
+		d.sendFlow(reply, 0, b.every)
 	}
 }
 
@@ -175,17 +185,22 @@ func (d *Door) proposeMember(s *machine.Stream, b *ingest, m *Message, fast *fas
 		size += len(m.Reply)
 	}
 	d.room(size)
-	builder := &d.batches.builder
-	slots := builder.Slots()
-	if builder.Fast(s.Incarnation(), &member); builder.Slots() > slots {
-		d.batches.wait(waiter{})
-	}
+	d.addMember(s, &member)
 	d.batches.say(says)
-	builder.Publish(s.Incarnation(), subject, header, m.Payload)
+	d.batches.builder.Publish(s.Incarnation(), subject, header, m.Payload)
 	d.touch(s)
 	b.pending++
 	b.committing = last
 	d.batches.waitForFast(fastMessage{batch: b, seq: fast.seq, last: last, reply: d.batches.keep(m.Reply)})
+}
+
+// addMember says of which batch the message is that is added next.
+func (d *Door) addMember(s *machine.Stream, member *machine.FastMember) {
+	builder := &d.batches.builder
+	slots := builder.Slots()
+	if builder.Fast(s.Incarnation(), member); builder.Slots() > slots {
+		d.batches.wait(waiter{})
+	}
 }
 
 // ping tells the publisher how far its batch is.
@@ -217,6 +232,14 @@ func (d *Door) memberDecided(m *fastMessage, reply []byte, result *machine.Resul
 			d.refusePublish(reply, s, nil, server.NewJSBatchPublishUnknownBatchIDError())
 		}
 		return
+	}
+	if m.step != nil {
+		b.steps.flying--
+		if result.Unmet {
+			d.holdStep(b, m.step)
+			return
+		}
+		defer d.resumeSteps(b)
 	}
 	b.pending--
 	b.reply = append(b.reply[:0], reply...)
@@ -280,6 +303,10 @@ func (d *Door) memberRefused(b *ingest, m *fastMessage, reply []byte, result *ma
 func (d *Door) endIngest(b *ingest, reply []byte) {
 	b.committing = true
 	reply = bytes.Clone(reply)
+	if b.steps.waiting() {
+		b.steps.ends, b.steps.end = true, reply
+		return
+	}
 	d.room(len(b.id) + commandOverhead)
 	d.batches.builder.EndFast(b.stream, b.id)
 	d.batches.waitForCall(waitDone, call{done: func(d *Door, _ *machine.Result) {

@@ -57,7 +57,7 @@ func fuzzBatch() []byte {
 	}))
 	b.Fast(stream, &FastMember{ID: []byte("f"), Seq: 1, Begin: true, Flow: 9, GapOk: true, Reply: []byte("r")})
 	b.Publish(stream, []byte("a.5"), nil, nil)
-	b.Fast(stream, &FastMember{ID: []byte("f"), Seq: 2})
+	b.Fast(stream, &FastMember{ID: []byte("f"), Seq: 2, Resumes: true})
 	b.Publish(stream, []byte("a.5"), header(server.JSExpectedLastSeq, "1"), nil)
 	b.Fast(stream, &FastMember{ID: []byte("g"), Seq: 1, Begin: true})
 	b.Publish(stream, []byte("a.5"), nil, nil)

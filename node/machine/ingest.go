@@ -23,6 +23,7 @@ type fastBatch struct {
 	stored uint64 // sequence in the stream of the last one that was stored; 0 for none
 	flow   uint16
 	gapOk  bool
+	waits  bool // for a message that was computed from another base than the last one (Result.Unmet): no later one is stored before it
 	reply  string
 }
 
@@ -42,16 +43,28 @@ type FastMember struct {
 	Seq   uint64
 	Begin bool // it begins the batch: Flow, GapOk and Reply are set
 	Last  bool // it ends the batch
-	Flow  uint16
-	GapOk bool
-	Reply []byte
+	// Nothing of the batch is on its way, so a message that was not stored because
+	// of its base (Result.Unmet) is this one, or will not come any more.
+	Resumes bool
+	Flow    uint16
+	GapOk   bool
+	Reply   []byte
 }
 
 // Flags of a run.
 const (
-	runBegins = 1
-	runEnds   = 2
-	runGapOk  = 4
+	runBegins  = 1
+	runEnds    = 2
+	runGapOk   = 4
+	runResumes = 8
+
+	runFlags = runBegins | runEnds | runGapOk | runResumes
+)
+
+// Flags of a batch in a checkpoint.
+const (
+	batchGapOk = 1
+	batchWaits = 2
 )
 
 // runBuilder joins what is said about publishes that follow one another.
@@ -67,7 +80,7 @@ type runBuilder struct {
 // added next. Messages that follow one another share one command.
 func (b *Batch) Fast(stream Incarnation, m *FastMember) {
 	r := &b.run
-	if !m.Begin && !m.Last && r.slot == b.slots && r.next == m.Seq && r.stream == stream && string(r.id) == string(m.ID) {
+	if !m.Begin && !m.Last && !m.Resumes && r.slot == b.slots && r.next == m.Seq && r.stream == stream && string(r.id) == string(m.ID) {
 		count := b.data[r.countAt:]
 		binary.LittleEndian.PutUint32(count, binary.LittleEndian.Uint32(count)+1)
 		r.next, r.slot = m.Seq+1, b.slots+1
@@ -82,6 +95,9 @@ func (b *Batch) Fast(stream Incarnation, m *FastMember) {
 	}
 	if m.GapOk {
 		flags |= runGapOk
+	}
+	if m.Resumes {
+		flags |= runResumes
 	}
 	body := append(stream.append(b.body[:0]), flags)
 	counted := len(body)
@@ -121,7 +137,7 @@ func (m *Machine) beginRun(body *protocol.Reader) {
 	inc, flags, count := readIncarnation(body), body.Byte(), body.Uint32()
 	seq, id := body.Uvarint(), body.Bytes(body.Uvarint())
 	ends := flags&runEnds != 0
-	if body.Failed() || m.batch != nil || m.pending.set || m.run.left > 0 || count == 0 || count > MaxSlots || flags > runBegins|runEnds|runGapOk || ends && count != 1 || seq == 0 || seq > math.MaxInt64 {
+	if body.Failed() || m.batch != nil || m.pending.set || m.run.left > 0 || count == 0 || count > MaxSlots || flags > runFlags || ends && count != 1 || seq == 0 || seq > math.MaxInt64 {
 		body.Fail()
 		return
 	}
@@ -146,6 +162,9 @@ func (m *Machine) beginRun(body *protocol.Reader) {
 	}
 	if m.run.batch != nil {
 		m.run.id = string(id)
+		if flags&runResumes != 0 {
+			m.run.batch.waits = false
+		}
 	}
 }
 
@@ -167,7 +186,9 @@ func (s *Stream) publishOfRun(message *Message, h *publishHeaders, p *preface, r
 		result.Err, result.Over = run.err, run.err == nil
 		return
 	}
-	if result.Unmet = !s.met(p, message, nil); result.Unmet {
+	if result.Unmet = batch.waits || !s.met(p, message, nil); result.Unmet {
+		batch.waits = true
+		s.touch()
 		return
 	}
 	if len(h.atomicBatch) > 0 {
@@ -218,11 +239,14 @@ func (s *Stream) appendFast(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, b.Seq)
 		dst = binary.AppendUvarint(dst, b.Stored)
 		dst = binary.AppendUvarint(dst, uint64(b.Flow))
-		gapOk := byte(0)
+		flags := byte(0)
 		if b.GapOk {
-			gapOk = 1
+			flags |= batchGapOk
 		}
-		dst = appendText(append(dst, gapOk), b.Reply)
+		if s.fast[b.ID].waits {
+			flags |= batchWaits
+		}
+		dst = appendText(append(dst, flags), b.Reply)
 	}
 	return dst
 }
@@ -232,9 +256,10 @@ func (s *Stream) restoreFast(r *protocol.Reader) {
 	for n := r.Uvarint(); n > 0 && !r.Failed(); n-- {
 		id := string(r.Bytes(r.Uvarint()))
 		b := &fastBatch{seq: r.Uvarint(), stored: r.Uvarint()}
-		flow, gapOk := r.Uvarint(), r.Byte()
-		b.flow, b.gapOk, b.reply = uint16(flow), gapOk == 1, string(r.Bytes(r.Uvarint()))
-		if flow > math.MaxUint16 || gapOk > 1 || s.fast[id] != nil {
+		flow, flags := r.Uvarint(), r.Byte()
+		b.flow, b.gapOk, b.waits = uint16(flow), flags&batchGapOk != 0, flags&batchWaits != 0
+		b.reply = string(r.Bytes(r.Uvarint()))
+		if flow > math.MaxUint16 || flags > batchGapOk|batchWaits || s.fast[id] != nil {
 			r.Fail()
 			return
 		}

@@ -100,6 +100,31 @@ func TestARefusalEndsABatchWithoutGaps(t *testing.T) {
 	expect(t, "begun again", outcomes(w.apply()), "5")
 }
 
+// Behind a message that was computed from a base which is gone nothing of its batch is
+// stored, in the same entry or a later one, before it comes again.
+func TestABatchWaitsForACounter(t *testing.T) {
+	w := newWorld(t)
+	s := w.stream("A", func(c *server.StreamConfig) { c.AllowBatchPublish, c.AllowMsgCounter = true, true })
+	count := func(seq, base uint64, resumes bool) {
+		member := FastMember{ID: []byte("b"), Seq: seq, Begin: seq == 1, Last: seq == 4, Resumes: resumes, GapOk: true}
+		w.batch.Fast(s.Incarnation(), &member)
+		w.batch.Preface(PrefaceCounter, base, uint64(BaseSequence))
+		w.batch.Publish(s.Incarnation(), fmt.Appendf(nil, "a.%d", seq%2), header(server.JSMessageIncr, "1"), []byte(`{"val":"1"}`))
+	}
+	count(1, 0, true)
+	count(2, 7, false)
+	count(3, 1, false)
+	expect(t, "outcomes", outcomes(w.apply()), "1")
+	count(4, 0, false)
+	expect(t, "outcomes", outcomes(w.apply()), "")
+	expect(t, "batches", fmt.Sprint(s.FastBatches()), "[{b 1 1 0 true }]")
+	count(2, 0, true)
+	count(3, 1, false)
+	count(4, 2, false)
+	expect(t, "outcomes", outcomes(w.apply()), "2, 3, 4")
+	expect(t, "batches", len(s.FastBatches()), 0)
+}
+
 func TestFastBatchesNeedTheirStream(t *testing.T) {
 	w, s := withIngest(t)
 	w.member(s, "b", 1, false)

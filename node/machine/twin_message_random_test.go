@@ -254,19 +254,16 @@ func (p *pair) atomicRandom(s *Stream, twin *twinStream) {
 
 // fastRandom publishes messages of a fast-ingest batch, or ends one.
 func (p *pair) fastRandom(s *Stream, twin *twinStream) {
-	if twin.config.AllowMsgCounter {
-		return
-	}
 	id := fmt.Sprint("fast", p.random.IntN(2))
 	if p.random.IntN(8) == 0 {
 		p.batch.EndFast(s.Incarnation(), id)
 		p.expect(func(*Result) {})
-		delete(twin.fast, id)
+		twin.endFast(id)
 		return
 	}
 	for range 1 + p.random.IntN(4) {
 		b := twin.fast[id]
-		member := FastMember{ID: []byte(id), Seq: 1, Begin: b == nil && p.random.IntN(4) > 0, Last: p.random.IntN(8) == 0, Reply: []byte("r")}
+		member := FastMember{ID: []byte(id), Seq: 1, Begin: b == nil && p.random.IntN(4) > 0, Last: p.random.IntN(8) == 0, Resumes: p.random.IntN(4) == 0, Reply: []byte("r")}
 		if b != nil {
 			member.Seq = b.Seq + 1 + uint64(p.random.IntN(2))
 		}
@@ -274,6 +271,9 @@ func (p *pair) fastRandom(s *Stream, twin *twinStream) {
 			member.GapOk = p.random.IntN(2) == 0
 			b = &FastBatch{ID: id, GapOk: member.GapOk, Reply: "r"}
 			twin.fast[id] = b
+		}
+		if member.Resumes {
+			delete(twin.fastWaits, id)
 		}
 		slots := p.batch.Slots()
 		if p.batch.Fast(s.Incarnation(), &member); p.batch.Slots() > slots {
@@ -286,25 +286,47 @@ func (p *pair) fastRandom(s *Stream, twin *twinStream) {
 		case 1:
 			headers[server.JSMsgId] = fmt.Sprint("id", p.random.IntN(8))
 		}
+		if twin.config.AllowMsgCounter && p.random.IntN(16) > 0 {
+			headers[server.JSMessageIncr] = "1"
+		}
 		p.publishMember(s, twin, b, &member, headers)
 	}
 }
 
+// memberPreface adds a preface to a message of a counter now and then, and reports
+// whether it holds.
+func (p *pair) memberPreface(twin *twinStream, subject string) (said preface, holds bool) {
+	if !twin.config.AllowMsgCounter || p.random.IntN(8) == 0 {
+		return said, true
+	}
+	said = p.counterBase(twin, subject)
+	if holds = p.random.IntN(4) > 0; !holds {
+		said = preface{kind: PrefaceCounter, a: twin.last + 1}
+	}
+	p.batch.Preface(said.kind, said.a, said.b)
+	p.expect(func(*Result) {})
+	return said, holds
+}
+
 // publishMember adds the publish of a message of a batch; nil: there is none.
 func (p *pair) publishMember(s *Stream, twin *twinStream, b *FastBatch, member *FastMember, headers map[string]string) {
-	m, h := p.message(twin, p.randomSubject(s), headers)
-	seq, again, over, code := uint64(0), false, false, server.ErrorIdentifier(0)
+	subject := p.randomSubject(s)
+	said, holds := p.memberPreface(twin, subject)
+	m, h := p.message(twin, subject, headers)
+	seq, again, over, unmet, code := uint64(0), false, false, false, server.ErrorIdentifier(0)
 	switch {
 	case b == nil && member.Begin:
 		code = server.JSBatchPublishDisabledErr
 	case b == nil:
 		over = true
+	case !holds || twin.fastWaits[b.ID]:
+		unmet, twin.fastWaits[b.ID] = true, true
 	default:
-		if seq, again, code = twin.publish(m, p.now, headers, preface{}); code == 0 && !again {
+		if seq, again, code = twin.publish(m, p.now, headers, said); code == 0 && !again {
 			b.Stored = seq
 		}
 		if b.Seq = member.Seq; member.Last || code != 0 && !b.GapOk {
-			delete(twin.fast, b.ID)
+			twin.endFast(b.ID)
 		}
 	}
 	p.batch.Publish(s.Incarnation(), []byte(m.subject), h, []byte(m.payload))
@@ -314,8 +336,13 @@ func (p *pair) publishMember(s *Stream, twin *twinStream, b *FastBatch, member *
 		if r.Err != nil {
 			got = server.ErrorIdentifier(r.Err.ErrCode)
 		}
-		expect(p.t, "message of a fast batch", fmt.Sprint(r.Seq, r.Duplicate, r.Over, got), fmt.Sprint(seq, again, over, code))
+		expect(p.t, "message of a fast batch", fmt.Sprint(r.Seq, r.Duplicate, r.Over, r.Unmet, got), fmt.Sprint(seq, again, over, unmet, code))
 	})
+}
+
+func (s *twinStream) endFast(id string) {
+	delete(s.fast, id)
+	delete(s.fastWaits, id)
 }
 
 // compareFast compares the fast-ingest batches that are open.
@@ -324,6 +351,9 @@ func (p *pair) compareFast(s *Stream, twin *twinStream) {
 	var wanted []FastBatch
 	for _, id := range slices.Sorted(maps.Keys(twin.fast)) {
 		wanted = append(wanted, *twin.fast[id])
+		if b := s.fast[id]; b != nil {
+			expect(p.t, "waits", b.waits, twin.fastWaits[id])
+		}
 	}
 	expect(p.t, "fast batches", fmt.Sprint(s.FastBatches()), fmt.Sprint(wanted))
 }

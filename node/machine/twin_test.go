@@ -39,6 +39,7 @@ type twinStream struct {
 	origins     map[string]*twinOrigin
 	schedules   map[string]twinSchedule // by subject
 	fast        map[string]*FastBatch   // by ID
+	fastWaits   map[string]bool         // for a message that was computed from the wrong base, by ID
 	consumers   map[string]*twinConsumer
 }
 
@@ -65,7 +66,7 @@ type twinConsumer struct {
 func newTwin(config *server.StreamConfig) *twinStream {
 	s := &twinStream{
 		config: config, messages: make(map[uint64]*twinMessage), ids: make(map[string]twinID),
-		origins: make(map[string]*twinOrigin), schedules: make(map[string]twinSchedule), fast: make(map[string]*FastBatch), consumers: make(map[string]*twinConsumer),
+		origins: make(map[string]*twinOrigin), schedules: make(map[string]twinSchedule), fast: make(map[string]*FastBatch), fastWaits: make(map[string]bool), consumers: make(map[string]*twinConsumer),
 	}
 	if config.FirstSeq > 0 {
 		s.first, s.last = config.FirstSeq, config.FirstSeq-1

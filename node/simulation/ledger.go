@@ -9,7 +9,7 @@ import (
 )
 
 // ledger is a stream of counters, and a client that adds to them: several
-// increments at a time, each until it is answered.
+// increments at a time, alone or in fast-ingest batches, each until it is answered.
 type ledger struct {
 	world  *world
 	client *client
@@ -26,7 +26,7 @@ const lastSteps = 8
 
 func newLedger(w *world) *ledger {
 	l := &ledger{world: w, client: w.newClient(nil), sums: map[string]int64{}}
-	w.keepStream(l.client, &server.StreamConfig{Name: ledgerName, AllowMsgCounter: true})
+	w.keepStream(l.client, &server.StreamConfig{Name: ledgerName, AllowMsgCounter: true, AllowBatchPublish: true})
 	w.after(w.between(0, second), l.work)
 	return l
 }
@@ -42,20 +42,89 @@ func (w *world) keepStream(c *client, config *server.StreamConfig) {
 func (l *ledger) work() {
 	w := l.world
 	for l.flying < w.plan.window && (!w.clients.quiet || l.flying+l.done < lastSteps) {
-		l.next++
-		l.flying++
-		l.add(fmt.Sprintf("%s.c%d", ledgerName, w.random.IntN(3)), w.random.Int64N(200)-100, l.next)
+		row := make([]*increment, 1)
+		if w.chance(0.3) {
+			row = make([]*increment, 2+w.random.IntN(5))
+		}
+		for i := range row {
+			l.next++
+			l.flying++
+			row[i] = &increment{fmt.Sprintf("%s.c%d", ledgerName, w.random.IntN(3)), w.random.Int64N(200) - 100, l.next}
+		}
+		if len(row) == 1 {
+			l.add(row[0])
+		} else {
+			l.addRow(row)
+		}
 	}
 	w.after(w.often(millisecond, 300*millisecond), l.work)
 }
 
+type increment struct {
+	subject string
+	step    int64
+	number  int
+}
+
+func (i *increment) header() string {
+	return fmt.Sprintf("NATS/1.0\r\nNats-Incr: %d\r\nNats-Msg-Id: %d\r\n\r\n", i.step, i.number)
+}
+
 // add publishes one increment, again and again under its ID.
-func (l *ledger) add(subject string, step int64, number int) {
-	header := fmt.Sprintf("NATS/1.0\r\nNats-Incr: %d\r\nNats-Msg-Id: %d\r\n\r\n", step, number)
-	l.world.insist(l.client, subject, header, nil, func() {
-		l.sums[subject] += step
-		l.flying--
-		l.done++
+func (l *ledger) add(i *increment) {
+	l.world.insist(l.client, i.subject, i.header(), nil, func() { l.added(i) })
+}
+
+func (l *ledger) added(i *increment) {
+	l.sums[i.subject] += i.step
+	l.flying--
+	l.done++
+}
+
+// addRow publishes increments as a fast-ingest batch that wants no gaps, and one by
+// one if that does not become whole.
+func (l *ledger) addRow(row []*increment) {
+	c, w := l.client, l.world
+	r := &request{}
+	c.last++
+	r.number = c.last
+	c.pending[r.number] = r
+	over := false
+	r.answer = func(m *outgoing) bool {
+		var ack struct {
+			server.JSPubAckResponse
+			Type string `json:"type"`
+		}
+		if m != nil && m.status() == "" && json.Unmarshal(m.payload, &ack) == nil && ack.Type != "" {
+			return false // tells of the flow
+		}
+		over = true
+		whole := ack.Error == nil && ack.PubAck != nil && int(ack.PubAck.BatchSize) == len(row)
+		for _, i := range row {
+			if whole {
+				l.added(i)
+			} else {
+				l.add(i)
+			}
+		}
+		return true
+	}
+	for at, i := range row {
+		operation := server.FastBatchOpAppend
+		switch at {
+		case 0:
+			operation = server.FastBatchOpStart
+		case len(row) - 1:
+			operation = server.FastBatchOpCommit
+		}
+		reply := fmt.Sprintf("%s.row%d.3.%s.%d.%d.$FI", c.inbox(r), row[0].number, server.FastBatchGapFail, at+1, operation)
+		w.nats.send(c, i.subject, reply, []byte(i.header()), nil)
+	}
+	w.after(w.between(second, 3*second), func() {
+		if !over {
+			delete(c.pending, r.number)
+			r.answer(nil)
+		}
 	})
 }
 
