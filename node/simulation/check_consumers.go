@@ -87,7 +87,7 @@ func (c *checks) forgetConfirmed() {
 }
 
 // delivered looks at a delivery as a member makes it.
-func (c *checks) delivered(h *host, reply, subject string, payload []byte) {
+func (c *checks) delivered(h *host, to, reply, subject string, header, payload []byte) {
 	p := h.process
 	token := strings.Split(reply, ".")
 	if p == nil || len(token) != 9 {
@@ -107,10 +107,18 @@ func (c *checks) delivered(h *host, reply, subject string, payload []byte) {
 	c.replies[reply] = delivery{k, seq, policy == server.AckAll, policy == server.AckNone}
 	text := textOf(payload)
 	c.says(p, consumer.Stream(), seq, text)
-	if stream, _, _ := strings.Cut(subject, "."); !strings.HasPrefix(text, stream+"/") {
+	_, marker := headerOf(header, server.JSMarkerReason)
+	if stream, _, _ := strings.Cut(subject, "."); !marker && !strings.HasPrefix(text, stream+"/") {
 		c.world.fail("wrong message: %s delivers %q with the subject %q", h.name, text, subject)
 	}
 	c.notAgain(k, seq, number, text)
+	if try := c.tries[to]; try != nil {
+		pending, err := strconv.ParseUint(token[8], 10, 64)
+		if err != nil {
+			c.world.fail("%s delivers with the reply %q", h.name, reply)
+		}
+		c.grouped(p, k, consumer.Config(), try, &handedTo{to: to, number: number, pending: pending, header: header})
+	}
 }
 
 // notAgain: a message is not handed out any more once a client knows that its

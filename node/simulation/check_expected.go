@@ -44,6 +44,9 @@ func (t *streamTruth) lastOf(subject string) uint64 {
 // onceInWindow: a message that is published again under its ID, which is its text,
 // within the stream's window is stored once.
 func (c *checks) onceInWindow(t *streamTruth, s *machine.Stream, m *message) {
+	if m.isMarker() {
+		return
+	}
 	// Within one entry, stamps differ by the places of messages in it.
 	const places = int64(65_536)
 	if before := t.texts[m.text]; before != nil && t.messages[before.seq] == before && m.stamp-before.stamp < int64(s.Config().Duplicates)-places {

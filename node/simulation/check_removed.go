@@ -15,8 +15,10 @@ func (c *checks) removes(p *process, topic *topic, s *machine.Stream, t *streamT
 	case asked.deletes[m.seq] || asked.purged(m, m.removed):
 	case asked.maxMsgs > 0 && t.after(m, "") >= int(asked.maxMsgs):
 	case asked.maxPer > 0 && t.after(m, m.subject) >= int(asked.maxPer):
-	case asked.maxAge > 0 && p.member.Machine().Stamp() >= m.stamp+int64(asked.maxAge):
 	case s.Config().Retention != server.LimitsPolicy && c.allAcknowledged(p, s, m):
+	case asked.maxAge > 0 && !m.immortal && p.member.Machine().Stamp() >= m.stamp+int64(asked.maxAge),
+		m.ends > 0 && p.member.Machine().Stamp() >= m.ends:
+		c.ending(s, t, m)
 	default:
 		c.world.fail("lost: %q left %s, where it was message %d, for no reason (acknowledged: %v; %s has retention %s and %+v; asked for: %+v)",
 			m.text, t.name, m.seq, m.acked, p.host.name, s.Config().Retention, s.State(), *asked)

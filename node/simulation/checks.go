@@ -16,12 +16,18 @@ type checks struct {
 
 	acked, lost, foundings, faults int
 	rewrites                       int               // of what lives in mostly dead entries
+	expired, markers               int               // messages that ended by their own time to live, and marked the end of others
+	overflowed                     int               // messages that went to who wants others to wait
+	pinned                         int               // clients that got messages alone
 	account                        map[string]string // by host: what its last founding said of itself
 
 	entries   map[entryKey]entryRecord
 	consumers map[consumerKey]*consumerTruth
 	acks      map[consumerKey]*acknowledgements
 	replies   map[string]delivery // by the subject of the acknowledgement
+	tries     map[string]*pullTry // of clients in groups, by inbox
+	pins      map[consumerKey]*pinning
+	unpins    map[string][]*unpinTry // by stream and consumer
 	leaders   map[leaderKey]protocol.StoreID
 	digests   map[digestKey]digest
 	time      timeCheck
@@ -37,6 +43,7 @@ func newChecks(w *world) *checks {
 		world: w, account: map[string]string{}, entries: map[entryKey]entryRecord{},
 		consumers: map[consumerKey]*consumerTruth{}, acks: map[consumerKey]*acknowledgements{}, replies: map[string]delivery{},
 		leaders: map[leaderKey]protocol.StoreID{}, digests: map[digestKey]digest{},
+		tries: map[string]*pullTry{}, pins: map[consumerKey]*pinning{}, unpins: map[string][]*unpinTry{},
 		touch: map[*host]contact{}, copies: map[string]int{}, rests: map[string]bool{},
 	}
 	c.history = newHistory(c)

@@ -15,6 +15,7 @@ type consumer struct {
 	config server.ConsumerConfig
 	exists bool
 	inbox  string // of a push consumer
+	pin    string // with which the client is pinned, as far as it knows
 }
 
 // addConsumers draws who consumes the stream.
@@ -22,7 +23,8 @@ func (t *topic) addConsumers() {
 	w := t.world
 	switch count := w.plan.consumers; t.kind {
 	case queue: // one consumer, whose messages several clients share
-		t.consumers = append(t.consumers, newConsumer(t, 0), newConsumer(t, 0))
+		first := newConsumer(t, 0)
+		t.consumers = append(t.consumers, first, first.companion())
 	case interest:
 		for i := range 1 + count {
 			t.consumers = append(t.consumers, newConsumer(t, i))
@@ -32,18 +34,27 @@ func (t *topic) addConsumers() {
 			t.consumers = append(t.consumers, newConsumer(t, i))
 		}
 	}
+	for _, c := range t.consumers { // who shares a group's messages
+		if c.grouped() && t.kind != queue {
+			t.consumers = append(t.consumers, c.companion(), c.companion())
+		}
+	}
 }
 
 func newConsumer(t *topic, number int) *consumer {
 	w := t.world
 	c := &consumer{topic: t, client: w.newClient(nil), name: fmt.Sprintf("C%d", number)}
-	if n := len(t.consumers); n > 0 && t.consumers[n-1].name == c.name {
-		c.config = t.consumers[n-1].config
-	} else {
-		c.configure()
-	}
+	c.configure()
 	w.after(w.between(0, 2*second), c.work)
 	return c
+}
+
+// companion is another client of the same consumer.
+func (c *consumer) companion() *consumer {
+	w := c.topic.world
+	other := &consumer{topic: c.topic, client: w.newClient(nil), name: c.name, config: c.config}
+	w.after(w.between(0, 2*second), other.work)
+	return other
 }
 
 func (c *consumer) configure() {
@@ -64,6 +75,7 @@ func (c *consumer) configure() {
 	if c.topic.kind != queue && w.chance(0.3) {
 		c.listen()
 	}
+	c.drawGroup()
 }
 
 func (c *consumer) key() string { return c.topic.name + "." + c.name }
@@ -90,6 +102,8 @@ func (c *consumer) work() {
 		c.delete()
 	case c.inbox != "":
 		c.check()
+	case c.pin != "" && idle && w.chance(0.01):
+		c.unpin()
 	default:
 		c.pull()
 	}
@@ -132,10 +146,8 @@ func (c *consumer) check() {
 func (c *consumer) pull() {
 	w := c.topic.world
 	wanted := 1 + w.random.IntN(20)
-	r := &request{
-		subject: "$JS.API.CONSUMER.MSG.NEXT." + c.key(),
-		payload: fmt.Appendf(nil, `{"batch":%d,"expires":%d}`, wanted, time.Second),
-	}
+	payload, try := c.pullRequest(wanted)
+	r := &request{subject: "$JS.API.CONSUMER.MSG.NEXT." + c.key(), payload: payload}
 	ended := false
 	end := func(pause int64) bool {
 		if !ended {
@@ -145,6 +157,9 @@ func (c *consumer) pull() {
 		return true
 	}
 	r.answer = func(m *outgoing) bool {
+		if m != nil {
+			c.noticePin(m)
+		}
 		switch {
 		case m == nil:
 			return end(millisecond)
@@ -156,9 +171,12 @@ func (c *consumer) pull() {
 		}
 		c.take(m)
 		wanted--
-		return wanted == 0 && end(0)
+		return wanted == 0 && end(c.rest())
 	}
 	c.client.ask(r, 3*second)
+	if try != nil {
+		w.checks.tries[c.client.inbox(r)] = try
+	}
 }
 
 // take acknowledges a message, mostly.

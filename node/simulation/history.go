@@ -58,6 +58,8 @@ type streamTruth struct {
 	texts     map[string]*message // the newest one with each text
 	batches   map[string]*batchTruth
 	openBatch *batchTruth // an atomic one whose next message comes next
+	mortal    []*message  // those with an end, while they are there
+	over      []*message  // those that an entry has ended by their age
 	// rebuild: a founding has lost some; what is live has to be found out anew.
 	rebuild bool
 }
@@ -74,6 +76,8 @@ type message struct {
 	stored        position
 	removed       position // zero while it is there
 	acked         bool     // its publisher was told
+	ends          int64    // stamp at which its own time to live ends; zero: it has none
+	immortal      bool     // no age ends it
 }
 
 // version is the state of a stream from a position on.
@@ -177,6 +181,7 @@ func (h *history) follow(p *process, t *topic, at position, entry *protocol.Entr
 	}
 	if before := line.now(); before.found == next.found && before.streamView == next.streamView {
 		if s != nil {
+			h.checks.outlives(p, s, h.truth(p, s))
 			h.checks.consumersMoved(p, s, at)
 		}
 		return
@@ -194,6 +199,7 @@ func (h *history) follow(p *process, t *topic, at position, entry *protocol.Entr
 	}
 	h.store(p, s, truth, at, entry)
 	h.remove(p, t, s, truth, at)
+	h.checks.outlives(p, s, truth)
 	h.checks.consumersMoved(p, s, at)
 	h.checks.limits(s, truth)
 }
@@ -240,6 +246,7 @@ func (h *history) store(p *process, s *machine.Stream, t *streamTruth, at positi
 		m := h.decode(p, s, &stored, entry)
 		m.stored = at
 		h.checks.stores(t, s, m)
+		h.checks.lives(t, s, m)
 		t.messages[seq] = m
 		t.live = append(t.live, seq)
 		t.order = append(t.order, m)
@@ -300,6 +307,7 @@ func (h *history) remove(p *process, topic *topic, s *machine.Stream, t *streamT
 	if uint64(len(t.live)) != state.Msgs {
 		h.checks.world.fail("miscounted: %s has %d messages in %s and says %d", p.host.name, len(t.live), s.Name(), state.Msgs)
 	}
+	h.checks.marked(s, t)
 }
 
 // founded forgets what a founding has lost, and calls lose for each.

@@ -67,7 +67,7 @@ func (p *port) Deliver(to, reply, header, payload []byte) {
 		running.put(mailMessage, func() { running.member.Handle(0, &jetstream.Message{Subject: []byte(ack)}) })
 	}
 	p.outbox = append(p.outbox, outgoing{to: string(to), subject: subject, reply: ack, header: slices.Clone(header), payload: slices.Clone(payload)})
-	p.host.world.checks.delivered(p.host, ack, subject, payload)
+	p.host.world.checks.delivered(p.host, string(to), ack, subject, header, payload)
 }
 
 func (p *port) Publish(subject, reply, header, payload []byte) {

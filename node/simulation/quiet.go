@@ -134,7 +134,9 @@ func (w *world) missing() string {
 			return h.name + " is not a voter\n" + w.standing()
 		}
 	}
-	w.formed = true
+	if !w.formed {
+		w.formed, w.formedAt = true, w.now
+	}
 	if text := w.clients.missing(leader); text != "" {
 		return text
 	}

@@ -29,6 +29,10 @@ type Result struct {
 	Faults      int
 	Rewrites    int // of what lives in mostly dead entries
 	Resumed     int // copies of a store that were interrupted and became whole
+	Expired     int // messages that ended by their own time to live
+	Markers     int // that tell of such an end
+	Pinned      int // clients that got messages alone
+	Overflowed  int // messages that went to clients that want others to wait
 	Lost        int // acknowledged messages that physics made unavoidable
 	QuietTicks  int // until everything was live again
 	Err         error
@@ -106,6 +110,7 @@ func (w *world) describe(r *Result) {
 	if w.checks != nil {
 		r.Acked, r.Foundings, r.Lost, r.Faults = w.checks.acked, w.checks.foundings, w.checks.lost, w.checks.faults
 		r.Rewrites, r.Resumed = w.checks.rewrites, w.checks.resumed
+		r.Expired, r.Markers, r.Pinned, r.Overflowed = w.checks.expired, w.checks.markers, w.checks.pinned, w.checks.overflowed
 	}
 	kind := "one at a time"
 	if w.plan.disaster {

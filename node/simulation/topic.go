@@ -35,6 +35,7 @@ type topic struct {
 	world  *world
 	name   string
 	kind   topicKind
+	mortal bool                // messages have times to live of their own
 	config server.StreamConfig // as last asked for
 	asked  asked
 	admin  *client
@@ -149,6 +150,7 @@ func (t *topic) configure() {
 	case batches:
 		c.AllowAtomicPublish, c.AllowBatchPublish = true, true
 	}
+	t.drawMortality()
 	if t.kind != plain && w.chance(0.4) {
 		c.Duplicates = time.Duration(w.between(second/2, 5*second))
 	}
@@ -310,6 +312,9 @@ func (t *topic) missing(leader *process) string {
 		if state := m.State(); state.NumPending > 0 || state.NumAckPending > 0 {
 			return fmt.Sprintf("consumer %s has %d messages to come and %d to acknowledge", consumer.key(), state.NumPending, state.NumAckPending)
 		}
+	}
+	if text := t.world.checks.mortalMissing(t.name); t.mortal && text != "" {
+		return text
 	}
 	if t.kind == plain {
 		return t.copiesMissing(leader.member.Machine())

@@ -42,6 +42,7 @@ type world struct {
 
 	regressed *host // whose disk went back in time, and nobody has noticed yet
 	formed    bool  // since the faults ended, all members were voters of one lineage once
+	formedAt  int64 // the first time
 	nextLook  int64 // when the end of the quiet phase is looked for
 }
 
