@@ -26,11 +26,14 @@
 // queues, streams that keep messages while there is interest, and streams that get
 // atomic and fast-ingest batches beside single messages; beside them, in half of the
 // runs each, counters, and schedules that fire once or again and again. They are updated,
-// purged, and messages deleted. Publishers use message IDs, expected sequences,
+// purged, and messages deleted. In some, messages have times to live of their own, and
+// leave markers. Publishers use message IDs, expected sequences,
 // several messages in flight, and publish again what they do not know to be
 // stored. Consumers pull or are pushed to, acknowledge each or all or none, late,
 // negatively, or with a confirmation; they are changed, and deleted and created
-// again. Readers ask for infos and messages, of the leader and of any member; some
+// again. Some have several clients in a priority group, of which one is pinned, rests
+// too long, or is unpinned, or of which some want to be served only while messages pile
+// up. Readers ask for infos and messages, of the leader and of any member; some
 // publishers and readers stay at one host, also when that is cut off.
 //
 // # Faults
@@ -82,8 +85,12 @@
 //   - check_schedules.go: schedules fire in their time, once for each, and not after
 //     their end;
 //   - check_removed.go: messages leave for a reason, and limits are kept;
+//   - check_mortal.go: a message is gone when its own time to live is over, on every
+//     member and not before, and the last of its subject leaves a marker;
 //   - check_consumers.go: a consumer never skips, and does not deliver what is known
 //     to be acknowledged;
+//   - check_groups.go: a consumer has one pinned client at a time, which keeps its pin
+//     while it asks; who wants others to wait is served while they do;
 //   - check_copies.go: nobody copies a store without need, or again and again;
 //   - check_time.go: time in the log passes at the rate of time;
 //   - copies.go: mirrors and sourced streams have what their origin has;
@@ -108,6 +115,11 @@
 //	duplicates are forgotten; expected sequences too        check_expected.go
 //	a limit lets one more in; a purge takes one more        check_removed.go
 //	a consumer's floor skips a message                      check_consumers.go
+//	a message ends a quarter of its time to live early      check_removed.go
+//	or late; nobody proposes the ends that leave markers    check_mortal.go
+//	the last message of a subject ends without a marker     check_mortal.go
+//	who is not pinned is served; a pin ends before its time check_groups.go
+//	two messages, or unanswered ones, are an overflow early check_groups.go
 //	the state depends on the clock of a member              check_state.go
 //	the log's clock is a wall clock, or not followed        check_time.go
 //	a batch without gaps goes on behind a refused message   check_batches.go

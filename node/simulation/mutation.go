@@ -28,6 +28,7 @@ const (
 	BatchesRemoved           // messages lose what makes them an atomic batch
 	StepsChanged             // increments below zero are other ones
 	TimesChanged             // schedules are due long ago
+	LifetimesCut             // messages ask for less time to live
 	AcksForgotten            // acknowledgements are confirmed and dropped
 	MetaTorn                 // a torn transaction has its meta page on the disk
 )
@@ -96,6 +97,8 @@ func (w *world) mutateMessage(m *jetstream.Message) (dropped bool) {
 		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Incr: -"), []byte("Nats-Incr: 1"))
 	case TimesChanged:
 		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-Schedule: @at 2"), []byte("Nats-Schedule: @at 1"))
+	case LifetimesCut:
+		m.Header = bytes.ReplaceAll(m.Header, []byte("Nats-TTL: 4s"), []byte("Nats-TTL: 2s"))
 	case AcksForgotten:
 		c, request := w.nats.addressee(string(m.Reply))
 		if c == nil || !bytes.HasPrefix(m.Subject, []byte("$JS.ACK.")) {

@@ -23,9 +23,10 @@ func TestCheckersSeeWhatIsBroken(t *testing.T) {
 		{"membership messages get lost", FramesLost, []string{"not live"}},
 		{"monotonic clocks stand still", ClocksStop, []string{"time in the log"}},
 		{"messages lose their IDs", IDsRemoved, []string{"stored twice"}},
-		{"messages lose their batch", BatchesRemoved, []string{"torn batch"}},
+		{"messages lose their batch", BatchesRemoved, []string{"torn batch", "batch not stored"}},
 		{"increments are others", StepsChanged, []string{"miscounted"}},
 		{"schedules are due long ago", TimesChanged, []string{"fired early"}},
+		{"times to live are shorter", LifetimesCut, []string{"for no reason"}},
 		{"acknowledgements are forgotten", AcksForgotten, []string{"delivered again"}},
 		{"the meta page is written too early", MetaTorn, []string{"forgotten"}},
 	} {
