@@ -104,7 +104,7 @@ func (d *Door) handleAck(m *Message) {
 		ack.Kind = machine.AckDone
 		d.sampleAck(c, &a)
 		d.addAck(c, ack, nil)
-		d.handlePull(c, m.Reply, kind[len(server.AckNext):])
+		d.handlePull(c, m.Reply, kind[len(server.AckNext):], false)
 		return
 	case bytes.HasPrefix(kind, server.AckNak):
 		ack.Kind = machine.AckNak
@@ -186,6 +186,7 @@ func (d *Door) addAck(c *consumer, ack machine.Ack, reply []byte) {
 	if !c.gathered {
 		c.gathered = true
 		d.acked = append(d.acked, c)
+		d.batches.wrote(c.stream)
 	}
 	c.acks = append(c.acks, ack)
 	d.batches.gathered++

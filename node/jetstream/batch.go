@@ -26,15 +26,18 @@ type batches struct {
 	closed   []*proposal // have data, wait for a place
 	flying   []*proposal // proposed; indices rise
 	free     []*proposal
-	queued   int  // bytes in closed
-	commands int  // in closed
-	gathered int  // acks that wait for the open batch to close
-	tick     bool // an empty batch is wanted
+	number   uint64 // of the batch that was opened last; see arrival.go
+	asked    uint64 // number of the last batch with a change that the API was asked for
+	queued   int    // bytes in closed
+	commands int    // in closed
+	gathered int    // acks that wait for the open batch to close
+	tick     bool   // an empty batch is wanted
 	gather   gather
 }
 
 // proposal is one batch with those who wait for its outcome.
 type proposal struct {
+	number  uint64 // rises with each batch
 	index   uint64
 	stamp   int64
 	slots   int
@@ -85,8 +88,8 @@ type call struct {
 }
 
 func (b *batches) reset() {
-	builder := b.builder
-	*b = batches{builder: builder, open: &proposal{}}
+	*b = batches{builder: b.builder, number: b.number}
+	b.open = b.recycled()
 	b.builder.Reset(0)
 }
 
@@ -171,13 +174,16 @@ func (d *Door) closeBatch() {
 // ahead of the log's clock after a burst: no two messages have the same time.
 func (d *Door) nextStamp(now int64) int64 { return d.queue.next(now) }
 
+// recycled returns an empty batch, with the next number.
 func (b *batches) recycled() *proposal {
+	p := &proposal{}
 	if n := len(b.free); n > 0 {
-		p := b.free[n-1]
+		p = b.free[n-1]
 		b.free = b.free[:n-1]
-		return p
 	}
-	return &proposal{}
+	b.number++
+	p.number = b.number
+	return p
 }
 
 // Flush looks after consumers that have something to deliver and proposes as

@@ -182,6 +182,7 @@ func (d *Door) handleDirect(m *Message) {
 		payload: bytes.Clone(m.Payload),
 		arrived: d.node.Now(),
 	}
+	r.after = d.lastFor(d.directStream(r.args[0]))
 	if !d.direct.reads.add(r) {
 		d.counts.Dropped++
 	}
@@ -191,9 +192,10 @@ func (d *Door) handleDirect(m *Message) {
 // answers of several messages.
 func (d *Door) flushDirect() {
 	reads := &d.direct.reads
-	wanted := len(reads.next) > 0 || d.direct.state == directOpening
-	if wanted && !reads.underWay && !d.direct.asked && len(d.direct.batches) < maxBatches {
-		d.ask(reads, len(reads.next))
+	if !reads.underWay && !d.direct.asked && len(d.direct.batches) < maxBatches {
+		if ready := reads.ready(d.readable()); ready > 0 || d.direct.state == directOpening {
+			d.ask(reads, ready)
+		}
 	}
 	d.continueBatches()
 }

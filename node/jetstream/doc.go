@@ -48,7 +48,10 @@
 // Publishes, changes, acknowledgements and deliveries travel in the same
 // batches. Messages of one connection are put into them in the order of their
 // arrival, and so are the answers to them. Acknowledgements are gathered and
-// written as one command for each consumer when the batch is closed.
+// written as one command for each consumer when the batch is closed. A
+// request that reads waits until the batches with something for its stream that
+// came before it are decided, and sees what is in them; so does a pull request that
+// does not wait for messages.
 //
 // # Cost
 //

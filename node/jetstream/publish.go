@@ -113,7 +113,9 @@ func (d *Door) crowded() bool {
 // touch takes note that the open batch has a message for a stream: somebody may
 // wait for it.
 func (d *Door) touch(s *machine.Stream) {
-	if st := d.streamOf(s); st != nil && len(st.waiting) > 0 && !st.touched {
+	st := d.streamOf(s)
+	d.batches.wrote(st)
+	if st != nil && len(st.waiting) > 0 && !st.touched {
 		st.touched = true
 		d.touched = append(d.touched, st)
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -46,8 +47,9 @@ func parsePullRequest(payload []byte) (pullRequest, error) {
 	return request, nil
 }
 
-// handlePull takes a pull request for a consumer.
-func (d *Door) handlePull(c *consumer, reply, payload []byte) {
+// handlePull takes a pull request for a consumer. Fresh says that it has waited for
+// what came before it.
+func (d *Door) handlePull(c *consumer, reply, payload []byte, fresh bool) {
 	if len(reply) == 0 {
 		return
 	}
@@ -62,6 +64,9 @@ func (d *Door) handlePull(c *consumer, reply, payload []byte) {
 	}
 	if refusal := refusePull(c.config(), &request); refusal != "" {
 		d.sendStatus(reply, "NATS/1.0 "+refusal+"\r\n\r\n")
+		return
+	}
+	if request.NoWait && !fresh && d.deferPull(c, &request, reply, payload) {
 		return
 	}
 	now := d.node.Now()
@@ -85,6 +90,32 @@ func (d *Door) handlePull(c *consumer, reply, payload []byte) {
 		return
 	}
 	d.enqueue(c, &request, reply, now)
+}
+
+// deferPull lets a request that does not wait for messages see those that were sent
+// before it, if it would otherwise miss some of them.
+func (d *Door) deferPull(c *consumer, r *pullRequest, reply, payload []byte) bool {
+	after := d.lastFor(c.machine.Stream())
+	if pending, _ := c.machine.Backlog(); after < d.readable() || pending >= uint64(max(r.Batch, 0)) {
+		return false
+	}
+	return d.reads.add(&request{
+		endpoint: &endpoint{serve: (*Door).pullAgain},
+		subject:  nextPrefix + c.key,
+		reply:    bytes.Clone(reply),
+		payload:  bytes.Clone(payload),
+		after:    after,
+	})
+}
+
+// pullAgain takes a pull request that was deferred.
+func (d *Door) pullAgain(r *request) any {
+	if c := d.byName[strings.TrimPrefix(r.subject, nextPrefix)]; c != nil {
+		d.handlePull(c, r.reply, r.payload, true)
+	} else {
+		d.sendStatus(r.reply, statusConsumerDeleted)
+	}
+	return nil
 }
 
 // refusePull says why the consumer's configuration forbids a request.

@@ -20,7 +20,8 @@ const (
 )
 
 // reads are the requests that wait for a barrier. One barrier is under way at
-// a time, and serves every request that came before it.
+// a time, and serves every request that came before it. It is asked for once what
+// came before the request is decided.
 type reads struct {
 	next     []*request // for the next barrier
 	current  []*request // for the barrier under way
@@ -40,10 +41,23 @@ func (r *reads) add(request *request) bool {
 	return true
 }
 
-// group is how many of the waiting requests are served together.
-func (r *reads) group() int {
+// ready is how many of the waiting requests have to see nothing from readable on.
+func (r *reads) ready(readable uint64) int {
+	for n, request := range r.next {
+		if request.after >= readable {
+			return n
+		}
+	}
+	return len(r.next)
+}
+
+// group is how many of those are served together.
+func (r *reads) group(readable uint64) int {
 	weight := 0
 	for n, request := range r.next {
+		if request.after >= readable {
+			return n
+		}
 		if strings.Contains(request.subject, ".LIST") {
 			weight += listWeight
 		} else {
@@ -88,8 +102,12 @@ func (d *Door) afterBarrier(r *request) {
 
 // startBarrier asks for a barrier if somebody waits for one.
 func (d *Door) startBarrier() {
-	if r := &d.reads; !r.underWay && len(r.next) > 0 && d.node.Now() >= r.rest {
-		d.ask(r, r.group())
+	r := &d.reads
+	if r.underWay || len(r.next) == 0 || d.node.Now() < r.rest {
+		return
+	}
+	if group := r.group(d.readable()); group > 0 {
+		d.ask(r, group)
 	}
 }
 

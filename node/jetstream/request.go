@@ -21,8 +21,9 @@ type request struct {
 	reply    []byte
 	header   []byte
 	payload  []byte
-	fresh    bool  // a barrier was passed since it came
-	arrived  int64 // direct reads: wall clock, nanoseconds
+	fresh    bool   // a barrier was passed since it came
+	after    uint64 // number of the last batch that it has to see, see arrival.go
+	arrived  int64  // direct reads: wall clock, nanoseconds
 
 	answerHeader []byte // of an answer that carries no error
 }
@@ -125,6 +126,7 @@ func (d *Door) handleRequest(m *Message) {
 		header:   bytes.Clone(m.Header),
 		payload:  bytes.Clone(m.Payload),
 	}
+	r.after = d.lastBefore(r)
 	if e.read {
 		d.afterBarrier(r)
 		return
@@ -142,7 +144,7 @@ func (d *Door) handleNext(m *Message) {
 	case c.push == nil && requiresHigherLevel(m.Header):
 		d.sendStatus(m.Reply, statusRequiredLevel)
 	default:
-		d.handlePull(c, m.Reply, m.Payload)
+		d.handlePull(c, m.Reply, m.Payload, false)
 	}
 }
 
@@ -205,7 +207,8 @@ func (d *Door) answer(r *request, response any) {
 }
 
 // answerUnavailable tells a client that the cluster cannot serve it now. Direct
-// reads have no such answer: the client hears that nobody listens.
+// reads have no such answer: the client hears that nobody listens. A pull request
+// has to be sent again.
 func (d *Door) answerUnavailable(r *request) {
 	if r == nil {
 		return
@@ -214,12 +217,17 @@ func (d *Door) answerUnavailable(r *request) {
 		d.sendNoResponders(r.reply, []byte(r.subject))
 		return
 	}
+	if strings.HasPrefix(r.subject, nextPrefix) {
+		d.sendStatus(r.reply, statusLeadershipChange)
+		return
+	}
 	d.answer(r, &server.ApiResponse{Type: server.JSApiSystemResponseType, Error: server.NewJSClusterNotAvailError()})
 }
 
 // propose notes who answers a request once the command that was just added to
 // the batch has been applied.
 func (d *Door) propose(r *request, complete func(*Door, *machine.Result) any) {
+	d.batches.asked = d.batches.open.number
 	d.batches.waitForCall(waitCall, call{request: r, complete: complete})
 }
 

@@ -16,7 +16,8 @@ type stream struct {
 	// waiting are the consumers to look at when messages arrive: those with
 	// pull requests, and push consumers. consumer.place is the index here.
 	waiting []*consumer
-	touched bool // is in Door.touched
+	touched bool   // is in Door.touched
+	written uint64 // number of the last batch with something for it, see arrival.go
 
 	transforms transforms
 	endAt      int64 // its messages are not ended before, see marker.go
