@@ -219,7 +219,7 @@ func (d *Door) mayGuess(c *consumer, now int64) bool {
 		return false
 	}
 	if c.push != nil {
-		return c.push.flow == nil && c.push.active
+		return c.push.flow == nil && c.push.active && d.relayedInto(c) == nil
 	}
 	// Who may have the next message, and what a request with a byte limit can
 	// take, must be known beforehand.

@@ -123,6 +123,7 @@ type Door struct {
 	totals     map[totalKey]*runningTotal // counters with increments that were not applied yet
 	subjects   map[string]int             // how many streams listen to a subject
 	reserved   int                        // streams with a subject that begins with $ or a wildcard
+	matching   uint64                     // changes with what streams listen to
 
 	consumers map[machine.Incarnation]*consumer
 	// byName finds a consumer by "stream.consumer", the way its subjects name it.

@@ -35,10 +35,11 @@ func (l *loopback) Interest(subject string) bool {
 	return l.door.feeds.listen(subject) || l.Bus.Interest(subject)
 }
 
-// Watch knows of them as well; relisten is told when they come and go.
+// Watch knows of them as well, and of the subjects of the door's streams; relisten
+// is told when they come and go.
 func (l *loopback) Watch(subject, queue string) bool {
 	listens := l.Bus.Watch(subject, queue)
-	return listens || queue == "" && l.door.feeds.listen(subject)
+	return listens || queue == "" && l.door.listensItself(subject)
 }
 
 // listen reports whether a feed of this door listens to deliveries on a subject

@@ -36,6 +36,11 @@ func (d *Door) publish(m *Message) {
 		d.sendNoResponders(m.Reply, m.Subject)
 		return
 	}
+	d.publishTo(s, m)
+}
+
+// publishTo is publish for a stream that need not have the message's subject.
+func (d *Door) publishTo(s *machine.Stream, m *Message) {
 	d.counts.Publishes++
 	reply := m.Reply
 	if s.Config().NoAck {

@@ -21,6 +21,7 @@ type push struct {
 	heartbeat int64  // interval in nanoseconds, 0 for none
 	nextBeat  int64
 	flow      *flow // nil without flow control
+	relay     relay
 }
 
 // updatePush follows the configuration.
@@ -35,7 +36,7 @@ func (d *Door) updatePush(c *consumer, now int64) {
 	p := c.push
 	if to := (listener{config.DeliverSubject, config.DeliverGroup}); p.listener != to {
 		d.unlisten(c)
-		p.listener, p.subject = to, []byte(to.subject)
+		p.listener, p.subject, p.relay = to, []byte(to.subject), relay{}
 		d.listeners[to] = append(d.listeners[to], c)
 		p.active = d.bus.Watch(to.subject, to.queue)
 	}
@@ -75,7 +76,7 @@ func (d *Door) unlistenAll() {
 // heard follows the listeners of push consumers as they come and go.
 func (d *Door) heard(subject, queue string, listens bool) {
 	now := d.node.Now()
-	listens = listens || queue == "" && d.feeds.listen(subject)
+	listens = listens || queue == "" && d.listensItself(subject)
 	for _, c := range d.listeners[listener{subject, queue}] {
 		p := c.push
 		p.active, c.lastActive = listens, now
@@ -89,8 +90,8 @@ func (d *Door) heard(subject, queue string, listens bool) {
 	}
 }
 
-// relisten looks again whether somebody listens to a subject, because a feed of
-// this door came or went.
+// relisten looks again whether somebody listens to a subject, because a feed or a
+// stream of this door came or went.
 func (d *Door) relisten(subject string) {
 	if len(d.listeners[listener{subject: subject}]) > 0 {
 		d.heard(subject, "", d.bus.Watch(subject, ""))
@@ -104,7 +105,7 @@ func (d *Door) advancePush(c *consumer, now int64) {
 		d.giveUp(c, now)
 		return
 	}
-	if d.holdBack(c, now) {
+	if d.holdBack(c, now) || d.holdRelay(c, now) {
 		return
 	}
 	stamp := d.nextStamp(now)
@@ -134,6 +135,9 @@ func (d *Door) sendToPush(c *consumer, delivery *machine.Delivery, now int64) {
 	}
 	size := len(m.Subject) + len(d.address) + len(m.Header) + len(m.Payload)
 	d.send(c.push.subject, &m)
+	if into := d.relayedInto(c); into != nil {
+		d.relay(into, &m)
+	}
 	c.pace.sent(delivery, size, now)
 	if c.push.heartbeat > 0 {
 		c.push.nextBeat = now + c.push.heartbeat

@@ -87,6 +87,7 @@ func (d *Door) listen(st *stream, subjects []string) {
 		if d.subjects[subject]++; d.subjects[subject] == 1 {
 			d.bus.Subscribe(subject, queueGroup)
 			d.reserved += reservedSubject(subject)
+			d.relisten(subject)
 		}
 	}
 	for _, subject := range st.subjects {
@@ -97,9 +98,11 @@ func (d *Door) listen(st *stream, subjects []string) {
 			delete(d.subjects, subject)
 			d.bus.Unsubscribe(subject, queueGroup)
 			d.reserved -= reservedSubject(subject)
+			d.relisten(subject)
 		}
 	}
 	st.subjects = slices.Clone(subjects)
+	d.matching++
 }
 
 // reservedSubject is 1 for a subject that messages to JetStream itself could
