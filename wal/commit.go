@@ -15,7 +15,7 @@ const dropKeys = 1024
 
 // Commit makes the writes durable, in order and all at once; the data of entries
 // must not change until it returns. The errors are ErrInvalidWrite and
-// ErrDiskFull, after which the store is as before, ErrClosed, and *DamageError.
+// ErrDiskFull, after which the store is as before, ErrClosed, ErrRemoved and *DamageError.
 // After ErrDiskFull a Commit without entries still finds room for some time: a
 // checkpoint that lets dead entries go is the way out.
 func (s *Store) Commit(writes ...*protocol.Write) error {
@@ -40,13 +40,17 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 			writes, keep = copied, s.journal.write
 		}
 	}
-	return s.transact(p.room(), p.need-overhead, keep, func(tx *bolt.Tx, next *state) error {
+	err := s.transact(p.room(), p.need-overhead, keep, func(tx *bolt.Tx, next *state) error {
 		c := s.change(tx, next, keep != nil)
 		if err := c.all(writes, &p); err != nil {
 			return err
 		}
 		return c.finish()
 	})
+	if err == nil && !s.db.named() {
+		return fmt.Errorf("commit to store %s: %w", s.path, ErrRemoved)
+	}
+	return err
 }
 
 // change begins a commit; framed: the journal is to keep it.

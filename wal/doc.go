@@ -34,5 +34,8 @@
 // calls Dir.Quarantine and goes on as one that lost its memory. The only
 // exception is ErrDiskFull, after which the store is as it was before the call.
 //
+// A file that somebody removes below an open store is not damage: see ErrRemoved and
+// Dir.Reattach.
+//
 // docs/storage.md has the formats on disk and the argument for crashes.
 package wal

@@ -19,6 +19,10 @@ var (
 	// ErrDiskFull: there is no room for the change; the store is unharmed and
 	// the same call can succeed later.
 	ErrDiskFull = errors.New("no room on the disk")
+	// ErrRemoved: the store's file has lost its name while it is open. What was
+	// written is in it, but nothing of it outlives the process unless the store is
+	// closed and Dir.Reattach writes it again.
+	ErrRemoved = errors.New("its file was removed while it is in use")
 	// ErrInvalidWrite: the change contradicts what the store holds (a gap, a
 	// rewrite of committed entries, a checkpoint that goes back); a bug of the
 	// caller. Nothing was changed.

@@ -35,6 +35,7 @@ type Store struct {
 	readers sync.Pool // of *Reader
 	writer  writer    // of the committing goroutine
 	journal *journal  // of the committing goroutine; nil: there is no room for one
+	removed *os.File  // of a closed store whose file was not where it belongs, see Dir.Reattach
 }
 
 // openStore opens the store file at path after checking all of its structure.
@@ -177,6 +178,7 @@ func (s *Store) Abandon() error {
 		return nil
 	}
 	s.closed = true
+	s.keepRemoved()
 	if err := errors.Join(s.journal.close(), s.db.close()); err != nil && s.damage.Load() == nil {
 		return fmt.Errorf("close store %s: %w", s.path, err)
 	}

@@ -98,6 +98,7 @@ const (
 	reopen          // the store is somebody else now: open it again
 	activate        // the staged copy becomes the store
 	setAside        // the store is not to be trusted or was given up: quarantine it
+	reattach        // the store's file has lost its name: write it again
 	stop            // the member ends
 )
 
@@ -292,6 +293,7 @@ func (l *life) tick() {
 	l.followReads()
 	l.checkCopies()
 	l.paceCopies()
+	l.lookAtFile()
 	l.lookAtRoom()
 	l.scrubOn()
 	l.rewriteOn()
@@ -299,6 +301,17 @@ func (l *life) tick() {
 		l.checkpoint()
 	}
 	l.announce()
+}
+
+// lookAtFile notices once a second that the store's file is not where it belongs; a
+// commit notices it by itself.
+func (l *life) lookAtFile() {
+	if l.now%uint64(secondTicks) != 0 {
+		return
+	}
+	if err := l.store.Attached(); err != nil {
+		l.storeFailed(err)
+	}
 }
 
 // settle carries out effects until none are left.
@@ -386,6 +399,10 @@ func (l *life) end(how ending, cause error) {
 func (l *life) storeFailed(err error) {
 	if errors.Is(err, protocol.ErrNewerFormat) {
 		l.end(stop, fmt.Errorf("%w: %w", ErrUnreadable, err))
+		return
+	}
+	if errors.Is(err, wal.ErrRemoved) {
+		l.end(reattach, err)
 		return
 	}
 	l.end(setAside, err)

@@ -183,8 +183,24 @@ func (m *Member) nextLife() error {
 		if err := m.setAside(old.cause.Error()); err != nil {
 			return err
 		}
+	case reattach:
+		if err := m.reattach(old); err != nil {
+			return err
+		}
 	}
 	return m.openLife()
+}
+
+// reattach writes the store again that somebody removed below the running node.
+func (m *Member) reattach(old *life) error {
+	who := []any{"member", m.options.Name, "store", old.identity.Store, "lineage", old.identity.Lineage, "file", old.store.Path()}
+	m.options.Logger.Error("the file of the store was removed while the node uses it; it is written again from what the process has open",
+		append(who, "cause", old.cause)...)
+	if err := m.options.Dir.Reattach(); err != nil {
+		return err
+	}
+	m.options.Logger.Info("the file of the store is where it was", who...)
+	return nil
 }
 
 // activate makes the staged copy of the life that ended the current store.
