@@ -232,7 +232,7 @@ func TestBadRestoresLeaveNothing(t *testing.T) {
 }
 
 // TestARestoreWaitsForItsStream: the loop may come by many times before the stream
-// that a restore asked for is there.
+// that a restore asked for is there, and the client may have sent everything.
 func TestARestoreWaitsForItsStream(t *testing.T) {
 	f := withOrigin(t)
 	whole, response := f.backUp("O", "")
@@ -242,8 +242,13 @@ func TestARestoreWaitsForItsStream(t *testing.T) {
 	for range 3 { // nothing is applied
 		f.door.Flush()
 	}
+	outcome := f.inbox()
+	f.send(begun.DeliverSubject, outcome, "", "")
+	f.door.Flush()
 	f.run()
-	f.ask(begun.DeliverSubject, "", "")
+	if told := f.take(outcome); len(told) != 1 || strings.Contains(told[0].payload, "error") {
+		t.Errorf("told %v", told)
+	}
 	if s := f.machine.Stream("O"); s == nil || s.State().Msgs != response.State.Msgs {
 		t.Fatalf("restored %+v", s)
 	}

@@ -135,14 +135,15 @@ func (d *Door) sendToPush(c *consumer, delivery *machine.Delivery, now int64) {
 	}
 	size := len(m.Subject) + len(d.address) + len(m.Header) + len(m.Payload)
 	d.send(c.push.subject, &m)
-	if into := d.relayedInto(c); into != nil {
+	into := d.relayedInto(c)
+	if into != nil {
 		d.relay(into, &m)
 	}
 	c.pace.sent(delivery, size, now)
 	if c.push.heartbeat > 0 {
 		c.push.nextBeat = now + c.push.heartbeat
 	}
-	if c.push.flow != nil {
+	if c.push.flow != nil && into == nil { // a stream has its own way to slow this down, see holdRelay
 		d.accountFlow(c, size)
 	}
 }

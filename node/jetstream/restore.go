@@ -211,7 +211,7 @@ func (d *Door) continueRestore(rs *restore, now int64) bool {
 		rs.fail(fmt.Errorf("restore for stream '%s > %s' is stalled", d.accountName(), rs.name))
 		d.abandon(rs)
 		return true
-	case rs.ended && !rs.whole && rs.bytes < maxRestoreFlying && !rs.frames.whole():
+	case rs.ended && !rs.whole && !rs.waits() && rs.bytes < maxRestoreFlying && !rs.frames.whole():
 		rs.fail(errors.New("unexpected EOF"))
 		d.abandon(rs)
 		return true
@@ -232,11 +232,15 @@ func (d *Door) answerChunks(rs *restore) {
 	rs.replies = rs.replies[:0]
 }
 
+// waits reports whether the stream is on its way through the log. What was read
+// behind its description is kept until it is there.
+func (rs *restore) waits() bool { return rs.state != nil && rs.stream == nil }
+
 // restoreEntries takes in what is there, up to the next frame; false when more
 // has to come, or to be applied, first.
 func (d *Door) restoreEntries(rs *restore) bool {
 	var e entry
-	for rs.state == nil || rs.stream != nil { // else the stream is on its way through the log
+	for !rs.waits() {
 		got, err := rs.entries.next(&e, d.options.MaxPayload)
 		if err != nil {
 			rs.fail(err)
@@ -255,7 +259,7 @@ func (d *Door) restoreEntries(rs *restore) bool {
 			return false
 		}
 	}
-	if rs.state != nil && rs.stream == nil {
+	if rs.waits() {
 		return false
 	}
 	content, err := rs.frames.next()
