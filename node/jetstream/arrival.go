@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"math"
+	"time"
 
 	"holdfast/node/machine"
 )
@@ -13,8 +14,19 @@ import (
 // in the order in which they are decided. A stream knows the last one with something
 // for it, so that nobody waits for what concerns other streams only.
 //
+// A batch that is not decided for decidePatience is on a disk without room. Reads go on,
+// and do not see it.
+//
 // An increment of a counter whose sum has to be made anew is in no batch meanwhile,
 // and a request may overtake it.
+
+// decidePatience is the longest that a request waits for what came before it.
+const decidePatience = int64(time.Second)
+
+// early reports whether a request still waits for a batch from readable on.
+func (r *request) early(readable uint64, now int64) bool {
+	return r.after >= readable && now-r.arrived < decidePatience
+}
 
 // undecided is the number of the oldest batch that is not decided, which is the open
 // one at the latest.

@@ -166,3 +166,30 @@ func TestRequestsDoNotWaitForWhatIsLost(t *testing.T) {
 		t.Errorf("forwarded %q", f.node.forward)
 	}
 }
+
+// TestRequestsDoNotWaitForever has a disk that takes nothing any more: what came before
+// a request stays undecided, and after a moment the request is answered all the same,
+// and so are those behind it.
+func TestRequestsDoNotWaitForever(t *testing.T) {
+	f := withWork(t, 1)
+	f.createStream(server.StreamConfig{Name: "OTHER", Subjects: []string{"other"}, AllowDirect: true})
+	f.send("orders.a", "", "", "x")
+	f.door.Flush()
+	f.send(apiPrefix+"STREAM.INFO.ORDERS", "info", "", "")
+	f.send(apiPrefix+"STREAM.INFO.OTHER", "behind", "", "")
+	f.node.now += decidePatience - 1
+	f.door.Flush()
+	f.pass()
+	if got := f.take("info"); len(got) > 0 {
+		t.Errorf("answered with %q too early", got)
+	}
+	f.node.now++
+	f.door.Flush()
+	f.pass()
+	if got := f.take("info"); len(got) != 1 || !strings.Contains(got[0].payload, `"messages":1,`) {
+		t.Errorf("answered with %q", got)
+	}
+	if len(f.take("behind")) != 1 {
+		t.Error("the request behind it waits")
+	}
+}

@@ -193,7 +193,7 @@ func (d *Door) handleDirect(m *Message) {
 func (d *Door) flushDirect() {
 	reads := &d.direct.reads
 	if !reads.underWay && !d.direct.asked && len(d.direct.batches) < maxBatches {
-		if ready := reads.ready(d.readable()); ready > 0 || d.direct.state == directOpening {
+		if ready := reads.ready(d.readable(), d.node.Now()); ready > 0 || d.direct.state == directOpening {
 			d.ask(reads, ready)
 		}
 	}

@@ -40,7 +40,7 @@ func (d *Door) Wake() int64 {
 	if (len(d.direct.batches) > 0 || d.transfers.ready()) && d.bus.Pending() <= d.options.MaxOutbound {
 		return d.node.Now()
 	}
-	if r := &d.reads; d.role == leading && !r.underWay && len(r.next) > 0 && r.next[0].after < d.readable() {
+	if r := &d.reads; d.role == leading && !r.underWay && len(r.next) > 0 && !r.next[0].early(d.readable(), d.node.Now()) {
 		return r.rest
 	}
 	if d.role != leading || len(b.flying) > 0 || b.builder.Slots() == 0 || b.gather.want == 0 {

@@ -105,6 +105,7 @@ func (d *Door) deferPull(c *consumer, r *pullRequest, reply, payload []byte) boo
 		reply:    bytes.Clone(reply),
 		payload:  bytes.Clone(payload),
 		after:    after,
+		arrived:  d.node.Now(),
 	})
 }
 

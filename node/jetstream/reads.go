@@ -41,10 +41,11 @@ func (r *reads) add(request *request) bool {
 	return true
 }
 
-// ready is how many of the waiting requests have to see nothing from readable on.
-func (r *reads) ready(readable uint64) int {
+// ready is how many of the waiting requests have to see nothing from readable on, or
+// have waited for it long enough.
+func (r *reads) ready(readable uint64, now int64) int {
 	for n, request := range r.next {
-		if request.after >= readable {
+		if request.early(readable, now) {
 			return n
 		}
 	}
@@ -52,10 +53,10 @@ func (r *reads) ready(readable uint64) int {
 }
 
 // group is how many of those are served together.
-func (r *reads) group(readable uint64) int {
+func (r *reads) group(readable uint64, now int64) int {
 	weight := 0
 	for n, request := range r.next {
-		if request.after >= readable {
+		if request.early(readable, now) {
 			return n
 		}
 		if strings.Contains(request.subject, ".LIST") {
@@ -103,10 +104,11 @@ func (d *Door) afterBarrier(r *request) {
 // startBarrier asks for a barrier if somebody waits for one.
 func (d *Door) startBarrier() {
 	r := &d.reads
-	if r.underWay || len(r.next) == 0 || d.node.Now() < r.rest {
+	now := d.node.Now()
+	if r.underWay || len(r.next) == 0 || now < r.rest {
 		return
 	}
-	if group := r.group(d.readable()); group > 0 {
+	if group := r.group(d.readable(), now); group > 0 {
 		d.ask(r, group)
 	}
 }

@@ -23,7 +23,7 @@ type request struct {
 	payload  []byte
 	fresh    bool   // a barrier was passed since it came
 	after    uint64 // number of the last batch that it has to see, see arrival.go
-	arrived  int64  // direct reads: wall clock, nanoseconds
+	arrived  int64  // the log's time, nanoseconds
 
 	answerHeader []byte // of an answer that carries no error
 }
@@ -125,6 +125,7 @@ func (d *Door) handleRequest(m *Message) {
 		reply:    bytes.Clone(m.Reply),
 		header:   bytes.Clone(m.Header),
 		payload:  bytes.Clone(m.Payload),
+		arrived:  d.node.Now(),
 	}
 	r.after = d.lastBefore(r)
 	if e.read {
