@@ -162,6 +162,9 @@ func (ls *links) prepare(srv *server.Server) error {
 			if err := ls.refuse(srv, account); err != nil {
 				return err
 			}
+			if err := account.AddMapping(jetstream.ReportSource, jetstream.ReportSubject); err != nil {
+				return fmt.Errorf("account %s: map %s: %w", a.name, jetstream.ReportSource, err)
+			}
 		}
 	}
 	return nil
@@ -187,6 +190,15 @@ func (ls *links) refuse(srv *server.Server, system *server.Account) error {
 		}
 	}
 	return nil
+}
+
+// serverInfo tells what the embedded server is called; nil: it does not run yet. It is
+// for the loop.
+func (n *Node) serverInfo() *server.ServerInfo {
+	if n.server == nil {
+		return nil
+	}
+	return &server.ServerInfo{Name: n.server.Name(), Host: n.links.options.Host, ID: n.server.ID(), Cluster: n.server.ClusterName(), Version: server.VERSION, Tags: n.links.options.Tags}
 }
 
 // accounts are those that have a door.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"holdfast/node/machine"
 )
 
@@ -58,6 +60,10 @@ type Options struct {
 	Allowed *machine.AccountLimits
 	Domain  string // JetStream domain; empty for none
 	Name    string // of the node, for those who are told of requests
+	Members int    // of the cluster
+	// Server tells what the NATS server is called, nil while there is none; a nil
+	// function: nobody asks. See report.go.
+	Server func() *server.ServerInfo
 	// Queue is what the doors of one node share. Nil: this door is the only one.
 	Queue *Queue
 	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there
@@ -346,6 +352,10 @@ func (d *Door) forward() {
 func (d *Door) Handle(m *Message) {
 	if bytes.HasPrefix(m.Subject, []byte(directPrefix)) {
 		d.handleDirect(m)
+		return
+	}
+	if d.isReport(m) {
+		d.report(m)
 		return
 	}
 	switch d.role {

@@ -47,7 +47,7 @@ func (l *life) openDoors() {
 		l.doors.list = append(l.doors.list, jetstream.New(jetstream.Options{
 			Machine: l.machine, Account: account.Name, System: account.System, Imports: account.Imports, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
 			Limits: account.Limits, Allowed: account.Allowed, Domain: l.options.Domain,
-			Name: l.options.Name, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
+			Name: l.options.Name, Members: len(l.options.Members), Server: l.options.Server, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
 		}))
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"holdfast/mesh"
 	"holdfast/protocol"
 	"holdfast/wal"
@@ -61,6 +63,7 @@ type Options struct {
 	Elapsed    func() int64                              // nanoseconds since any moment; it never jumps
 	Random     func() uint64                             // identifiers and seeds
 	Zone       func(name string) (*time.Location, error) // of schedules; nil: there are none
+	Server     func() *server.ServerInfo                 // what the NATS server is called, see jetstream.Options; nil: nobody asks
 	// Restoring is told how far a copy of another member's store is, in percent.
 	Restoring func(percent uint64)
 	Logger    *slog.Logger
