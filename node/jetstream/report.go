@@ -3,7 +3,6 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -29,6 +28,8 @@ const (
 	reportPing   = "PING"
 	// reportedAccounts is how many accounts a report tells of if nobody says so.
 	reportedAccounts = 1024
+	// badRequest is the status of HTTP that says so.
+	badRequest = 400
 )
 
 // report answers a request for a report, in the way of zReq of the NATS server.
@@ -44,7 +45,7 @@ func (d *Door) report(m *Message) {
 	var asked server.JszEventOptions
 	response := server.ServerAPIResponse{Server: info}
 	if err := json.Unmarshal(m.Payload, &asked); err != nil && len(m.Payload) > 0 {
-		response.Error = &server.ApiError{Code: http.StatusBadRequest, Description: err.Error()}
+		response.Error = &server.ApiError{Code: badRequest, Description: err.Error()}
 	} else if !concernsServer(info, &asked.EventFilterOptions) || asked.LeaderOnly && !d.leadsCluster() {
 		return
 	} else {
