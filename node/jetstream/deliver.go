@@ -262,11 +262,10 @@ func (d *Door) delivered(k *call, result *machine.Result) {
 	}
 	now := d.node.Now()
 	d.burst++
-	unacked := c.unackedBefore(result.Deliveries)
 	for i := range result.Deliveries {
 		switch delivery := &result.Deliveries[i]; {
 		case c.push == nil:
-			d.sendToPull(c, k.target, delivery, unacked+uint64(i), now)
+			d.sendToPull(c, k.target, delivery, now)
 		case c.push.active:
 			d.sendToPush(c, delivery, now)
 		default:
@@ -287,21 +286,14 @@ func (d *Door) delivered(k *call, result *machine.Result) {
 	d.schedule(c)
 }
 
-// unackedBefore is about how many messages were unanswered before some were
-// handed out.
-func (c *consumer) unackedBefore(deliveries []machine.Delivery) uint64 {
-	_, unacked := c.machine.Backlog()
-	return uint64(max(unacked-len(deliveries), 0))
-}
-
 // sendToPull sends one message to the request whose turn it is. Without one,
 // the message is given back, to be delivered again at once.
-func (d *Door) sendToPull(c *consumer, target *pull, delivery *machine.Delivery, unacked uint64, now int64) {
+func (d *Door) sendToPull(c *consumer, target *pull, delivery *machine.Delivery, now int64) {
 	m, ok := d.load(c, delivery)
 	if !ok {
 		return
 	}
-	to := d.takeTurn(c, target, len(m.Subject)+len(d.address)+len(m.Header)+len(m.Payload), delivery.Pending, unacked)
+	to := d.takeTurn(c, target, len(m.Subject)+len(d.address)+len(m.Header)+len(m.Payload), delivery.Pending, uint64(delivery.Unacked))
 	if to == nil {
 		d.giveBack(c, delivery)
 		return

@@ -173,8 +173,13 @@ func (c *consumer) overflow(stamp int64) int {
 	for p := c.pulls.head; p != nil; p = p.next {
 		left = append(left, max(p.messages, 1))
 	}
-	pending, unacked := c.backlog(stamp)
+	waiting, given := c.machine.Backlog()
+	unacked, again := uint64(given), c.machine.Redeliveries(stamp)
 	for count := range overflowWindow {
+		pending := waiting
+		if count >= again {
+			pending = max(waiting, 1) - 1
+		}
 		at, taker := 0, c.pulls.head
 		for ; taker != nil; at, taker = at+1, taker.next {
 			if left[at] > 0 && c.served(taker, pending, unacked) {
@@ -185,7 +190,10 @@ func (c *consumer) overflow(stamp int64) int {
 			return max(count, 1)
 		}
 		left[at]--
-		pending, unacked = max(pending, 1)-1, unacked+1
+		waiting = pending
+		if count >= again && c.config().AckPolicy != server.AckNone {
+			unacked++
+		}
 	}
 	return overflowWindow
 }

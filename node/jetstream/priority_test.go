@@ -67,6 +67,50 @@ func TestOverflowWaitsForUnansweredMessages(t *testing.T) {
 	f.want(f.pull("ORDERS", "work", `{"batch":1,"group":"g","min_ack_pending":9,"no_wait":true}`), "<404 No Messages>")
 }
 
+// What is delivered again is unanswered already: it counts before and adds nothing.
+func TestOverflowCountsWhatIsDeliveredAgain(t *testing.T) {
+	f := newFixture(t)
+	f.createStream(orders())
+	f.createConsumer("ORDERS", grouped(server.PriorityOverflow))
+	f.fill("orders.a", 9)
+	for _, m := range f.want(f.pull("ORDERS", "work", `{"batch":3,"group":"g"}`), "00000001 00000002 00000003") {
+		f.ack(m, "-NAK")
+	}
+	inbox := f.inbox()
+	f.send(nextPrefix+"ORDERS.work", inbox, "", `{"batch":4,"group":"g","min_ack_pending":3}`)
+	for range 5 { // not run: a delivery that nobody takes would be made for ever
+		f.door.Flush()
+		f.commit()
+	}
+	f.want(inbox, "00000001 00000002 00000003 00000004")
+	for _, m := range f.take(f.pull("ORDERS", "work", `{"batch":1,"group":"g"}`)) {
+		f.ack(m, "-NAK")
+	}
+	waiting := f.pull("ORDERS", "work", `{"batch":2,"group":"g","min_ack_pending":6}`)
+	plain := f.pull("ORDERS", "work", `{"batch":1,"group":"g"}`)
+	f.wait(time.Duration(retryDelay))
+	f.want(plain, "00000005")
+	f.want(waiting, "")
+	if info := f.info("ORDERS", "work"); info.NumAckPending != 5 || info.NumRedelivered != 4 {
+		t.Errorf("%d unanswered, %d redelivered", info.NumAckPending, info.NumRedelivered)
+	}
+}
+
+// Without acknowledgements nothing is ever unanswered, and nothing can be taken back.
+func TestOverflowWithoutAcknowledgements(t *testing.T) {
+	f := newFixture(t)
+	f.createStream(orders())
+	config := grouped(server.PriorityOverflow)
+	config.AckPolicy, config.AckWait, config.MaxDeliver, config.MaxAckPending = server.AckNone, 0, 0, 0
+	f.createConsumer("ORDERS", config)
+	one := f.pull("ORDERS", "work", `{"batch":1,"group":"g"}`)
+	waiting := f.pull("ORDERS", "work", `{"batch":2,"group":"g","min_ack_pending":1}`)
+	f.fill("orders.a", 3)
+	f.want(one, "00000001")
+	f.want(waiting, "")
+	f.want(f.pull("ORDERS", "work", `{"batch":5,"group":"g"}`), "00000002 00000003")
+}
+
 // A byte limit and an overflow go together.
 func TestOverflowWithByteLimit(t *testing.T) {
 	f := newFixture(t)

@@ -101,7 +101,7 @@ func (d *dispatch) redeliver() bool {
 			c.redelivered++
 		}
 		c.arm(p, c.dueAfter(p.tries))
-		d.send(p.seq, &r, uint64(p.tries))
+		d.send(p.seq, &r, uint64(p.tries), c.pending.count)
 	}
 	return false
 }
@@ -137,6 +137,7 @@ func (d *dispatch) deliverNew() {
 		}
 		c.count--
 		c.lastGiven = seq
+		unacked := c.pending.count
 		if c.config.AckPolicy == server.AckNone {
 			c.floorConsumer, c.floorStream = c.nextSeq, seq
 		} else {
@@ -144,18 +145,18 @@ func (d *dispatch) deliverNew() {
 			c.arm(&p, c.dueAfter(1))
 			c.pending.append(p)
 		}
-		d.send(seq, &r, 1)
+		d.send(seq, &r, 1, unacked)
 		if c.config.AckPolicy == server.AckNone {
 			s.released(seq)
 		}
 	}
 }
 
-func (d *dispatch) send(seq uint64, r *record, deliveries uint64) {
+func (d *dispatch) send(seq uint64, r *record, deliveries uint64, unacked int) {
 	c := d.consumer
 	out := c.stream.machine.out
 	out.deliveries = append(out.deliveries, Delivery{
-		StreamSeq: seq, ConsumerSeq: c.nextSeq, Deliveries: deliveries, Pending: c.waiting(),
+		StreamSeq: seq, ConsumerSeq: c.nextSeq, Deliveries: deliveries, Pending: c.waiting(), Unacked: unacked,
 		Stamp: r.stamp + int64(r.slot), Location: c.stream.locate(r),
 	})
 	c.nextSeq++

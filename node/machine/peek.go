@@ -22,15 +22,20 @@ const maxReadyRedeliveries = 1024
 // Ready is how many messages a Deliver stamped now would hand out, were there
 // no other limit. Of redeliveries it counts at most 1,024.
 func (c *Consumer) Ready(now int64) int {
-	ready := uint64(0)
-	if t := c.earliest(&c.due); t != nil && t.due <= now {
-		ready = uint64(c.countDue(now, 0))
-	}
+	ready := uint64(c.Redeliveries(now))
 	fresh := c.waiting()
 	if limit := c.config.MaxAckPending; limit > 0 && c.config.AckPolicy != server.AckNone {
 		fresh = min(fresh, uint64(max(limit-c.pending.count, 0)))
 	}
 	return int(min(ready+fresh, 1<<31))
+}
+
+// Redeliveries is how many of those were delivered before; they go first.
+func (c *Consumer) Redeliveries(now int64) int {
+	if t := c.earliest(&c.due); t == nil || t.due > now {
+		return 0
+	}
+	return c.countDue(now, 0)
 }
 
 // countDue counts the current timers due by now below position i of the heap.

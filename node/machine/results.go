@@ -22,6 +22,7 @@ type Delivery struct {
 	ConsumerSeq uint64
 	Deliveries  uint64 // 1 the first time
 	Pending     uint64 // messages that match and were not handed out yet, after this one
+	Unacked     int    // messages that were handed out and not answered, before this delivery
 	Stamp       int64  // of the message, nanoseconds since 1970
 	Location
 }
