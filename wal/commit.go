@@ -10,8 +10,13 @@ import (
 	"holdfast/protocol"
 )
 
-// dropKeys is how many keys are collected before they are deleted.
-const dropKeys = 1024
+const (
+	// dropKeys is how many keys are collected before they are deleted.
+	dropKeys = 1024
+	// pairsFill is the part of a page that pairs fill when it is split: the pages of
+	// the index come in the order of their keys and change little afterwards.
+	pairsFill = 0.9
+)
 
 // Commit makes the writes durable, in order and all at once; the data of entries
 // must not change until it returns. The errors are ErrInvalidWrite and
@@ -275,13 +280,19 @@ func (c *change) drop(lo, hi uint64) error {
 // checkpoint stores the changed pairs and lets dead entries go.
 func (c *change) checkpoint(cp *protocol.Checkpoint) error {
 	pairs := c.tx.Bucket([]byte(pairsBucket))
+	pairs.FillPercent = pairsFill
 	size := 0
 	for _, pair := range cp.Puts {
 		size += pairSumBytes + len(pair.Value)
 	}
 	values := make([]byte, 0, size) // the database keeps parts of it until the commit
 	for _, pair := range cp.Puts {
-		c.forgetPair(pairs, pair.Key)
+		if before := c.forgetPair(pairs, pair.Key); before > 2*len(pair.Value) {
+			// The database looks for pages that are hardly used only where a key was deleted.
+			if err := pairs.Delete(pair.Key); err != nil {
+				return err
+			}
+		}
 		sum := c.pair(pair.Key, pair.Value)
 		start := len(values)
 		values = append(binary.LittleEndian.AppendUint32(values, sum), pair.Value...)
@@ -312,12 +323,14 @@ func (c *change) checkpoint(cp *protocol.Checkpoint) error {
 	return nil
 }
 
-// forgetPair takes the pair that the bucket has under key out of the account.
-func (c *change) forgetPair(pairs *bolt.Bucket, key []byte) {
+// forgetPair takes the pair that the bucket has under key out of the account, and
+// returns the size of its value.
+func (c *change) forgetPair(pairs *bolt.Bucket, key []byte) int {
 	old := pairs.Get(key)
 	if sum, ok := pairSum(old); ok {
 		c.next.head.pairs.remove(hashPair(key, sum), len(key)+len(old))
 	}
+	return len(old)
 }
 
 // pairSumBytes of checksum stand before each value of the checkpoint.

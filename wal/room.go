@@ -12,7 +12,7 @@ import (
 // changes anything.
 const (
 	smallestGrowth = 1 << 20
-	largestGrowth  = 32 << 20
+	largestGrowth  = 16 << 20
 	// overhead is what any commit may add beside its content: the pages on the
 	// way from the changed ones up to the root.
 	overhead = 32 * pageSize
@@ -50,7 +50,7 @@ func (d *database) reserve(used, need int64) error {
 	if fits && (lacking <= 0 || d.disk(size) < lacking) {
 		return nil
 	}
-	growth := min(max(used/16, smallestGrowth), largestGrowth)
+	growth := min(max(used/64, smallestGrowth), largestGrowth)
 	targets := []int64{max(used+need, size+lacking) + growth, used + need}
 	for _, target := range targets {
 		if d.opt.maxBytes > 0 {

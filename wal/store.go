@@ -229,6 +229,12 @@ func (s *Store) Size() int64 {
 	return size
 }
 
+// PairBytes is about what the pairs of the checkpoint take in the file: pages of an
+// index that changes much are two thirds full.
+func (s *Store) PairBytes() int64 {
+	return int64(s.states.Load().durable.head.pairs.bytes) * 3 / 2
+}
+
 // Room is about how many bytes Commit can still take, in the file and on the
 // disk.
 func (s *Store) Room() int64 {

@@ -153,10 +153,17 @@ func (s *Stream) appendState(dst []byte) []byte {
 	return s.appendFast(s.appendOrigins(appendText(dst, s.lastID)))
 }
 
+// appendNames writes of each subject of a page what it has in common with the one
+// before, and the rest: in a stream of many subjects they are most of the index.
 func (s *Stream) appendNames(dst []byte, page int) []byte {
-	from := page * namesPerPage
+	from, before := page*namesPerPage, ""
 	for _, sub := range s.subjects.list[from:min(from+namesPerPage, len(s.subjects.list))] {
-		dst = appendText(dst, sub.name)
+		common := 0
+		for common < min(len(before), len(sub.name)) && before[common] == sub.name[common] {
+			common++
+		}
+		dst = appendText(binary.AppendUvarint(dst, uint64(common)), sub.name[common:])
+		before = sub.name
 	}
 	return dst
 }

@@ -162,10 +162,10 @@ func (s *Stream) mustMessage(t *testing.T, seq uint64) Stored {
 // rewrite does a whole rewrite, if one is due, and returns what was written.
 func (w *world) rewrite(slack int64) (bytes int) {
 	w.t.Helper()
-	r := w.machine.BeginRewrite(slack)
+	r := w.machine.BeginRewrite(slack, 0)
 	for done := r == nil; !done; {
 		var found []Moved
-		found, done = w.machine.Sparse(r, nil, 4000, 3)
+		found, done = w.machine.Sparse(r, nil, 4000, 3*blockRows)
 		if len(found) == 0 {
 			continue
 		}

@@ -177,12 +177,15 @@ func (s *Stream) restoreNames(page uint64, r *protocol.Reader) error {
 	if uint64(len(s.subjects.list)) != page*namesPerPage {
 		r.Fail()
 	}
+	before := ""
 	for n := 0; len(r.Rest) > 0; n++ {
-		name := string(r.Bytes(r.Uvarint()))
-		if n == namesPerPage {
+		common, rest := r.Uvarint(), r.Bytes(r.Uvarint())
+		if n == namesPerPage || common > uint64(len(before)) {
 			r.Fail()
+			break
 		}
-		s.subjects.list = append(s.subjects.list, subjectState{name: name})
+		before = before[:common] + string(rest)
+		s.subjects.list = append(s.subjects.list, subjectState{name: before})
 	}
 	s.changed.namesSaved = int(page) + 1
 	return r.Done("subjects")

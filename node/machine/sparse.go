@@ -15,11 +15,20 @@ import (
 // A segment that is moved gives room back for at least a quarter of its size, so a
 // byte that died costs at most three bytes that are written again, and a log in
 // which nothing dies costs nothing.
+//
+// The index takes room as well. For up to a twelfth of what lives there is room in the
+// bounds; what it takes more counts as part of S, up to another eighth of what lives, and
+// then segments are moved up to 13/16, at four bytes or so for one that died.
 const (
 	// A rewrite begins above so many hundredths of what lives, and aims at these.
 	rewriteAbove, rewriteAim = 135, 120
 	// fullest is the part of a segment, in sixteenths, from which on it stays.
 	fullest = 12
+	// fullestBeside is that beside an index which takes more than one in indexShare
+	// bytes of what lives.
+	fullestBeside = 13
+	indexShare    = 12
+	besideShare   = 8
 )
 
 // Rewrite is how far a rewrite is.
@@ -46,14 +55,18 @@ func (m *Machine) Excess() int64 {
 }
 
 // BeginRewrite begins a rewrite if one is due; nil: none is. Slack is what the log
-// may take besides, in bytes.
-func (m *Machine) BeginRewrite(slack int64) *Rewrite {
+// may take besides, index what the pairs of the checkpoint take, both in bytes.
+func (m *Machine) BeginRewrite(slack, index int64) *Rewrite {
 	stored, live := m.Space()
+	end := fullest
+	if beside := min(index-live/indexShare, live/besideShare); beside > 0 {
+		stored, end = stored+beside, fullestBeside
+	}
 	if stored <= live*rewriteAbove/100+slack {
 		return nil
 	}
 	w := &Rewrite{}
-	for w.below < fullest && stored > live*rewriteAim/100+slack/2 {
+	for w.below < end && stored > live*rewriteAim/100+slack/2 {
 		u := &m.entries.usage[w.below]
 		stored -= u.stored - u.live
 		w.below++
@@ -66,9 +79,10 @@ func (m *Machine) BeginRewrite(slack int64) *Rewrite {
 }
 
 // Sparse goes on with a rewrite: it appends messages that are to be moved to found,
-// until they count bytes or so many index blocks were looked at, and reports whether
-// it has come to the end. A move of what it found changes no more blocks than that.
-func (m *Machine) Sparse(w *Rewrite, found []Moved, bytes, blocks int) (_ []Moved, done bool) {
+// until they count bytes or so many rows of the index were looked at (each block has
+// blockRows besides those that live), and reports whether it has come to the end. A move
+// of what it found changes no more rows than that and one block's.
+func (m *Machine) Sparse(w *Rewrite, found []Moved, bytes, rows int) (_ []Moved, done bool) {
 	for ; len(w.streams) > 0; w.streams, w.seq = w.streams[1:], 0 {
 		s := m.byID[w.streams[0]]
 		if s == nil {
@@ -76,10 +90,10 @@ func (m *Machine) Sparse(w *Rewrite, found []Moved, bytes, blocks int) (_ []Move
 		}
 		for at := s.index.search(w.seq); at < len(s.index.blocks); at++ {
 			b := s.index.blocks[at]
-			if blocks == 0 || len(found) >= MaxSlots-blockMessages {
+			if rows <= 0 || len(found) >= MaxSlots-blockMessages {
 				return found, false
 			}
-			blocks--
+			rows -= blockRows + b.live
 			if found, bytes = s.sparse(w, b, found, bytes); bytes <= 0 {
 				return found, false
 			}
@@ -88,6 +102,9 @@ func (m *Machine) Sparse(w *Rewrite, found []Moved, bytes, blocks int) (_ []Move
 	}
 	return found, true
 }
+
+// blockRows is how many rows the work with a block is worth besides its own.
+const blockRows = 64
 
 // sparse is Sparse for one block.
 func (s *Stream) sparse(w *Rewrite, b *block, found []Moved, bytes int) ([]Moved, int) {

@@ -45,7 +45,15 @@ func (l *life) checkpointDue() bool {
 	if c.entries == 0 {
 		return false
 	}
-	return c.bytes >= l.options.CheckpointBytes || l.now-c.last >= ticks(l.options.CheckpointInterval)
+	_, live := l.machine.Space()
+	return int64(c.bytes) >= checkpointBytes(l.options.CheckpointBytes, live) || l.now-c.last >= ticks(l.options.CheckpointInterval)
+}
+
+// checkpointBytes is how much log is applied between two checkpoints, of at most so many
+// bytes. What has died since stays in the file for that long, and a small store has
+// room for less of it; its checkpoints cost less.
+func checkpointBytes(most int, live int64) int64 {
+	return min(int64(most), int64(most)/3+live/24)
 }
 
 func (c *checkpoints) written(id uint64, forget func(uint64)) {

@@ -22,8 +22,8 @@ const (
 	rewriteShare   = 64
 	// rewriteShortStep is that of a store that has hardly any room.
 	rewriteShortStep = 32 << 10
-	// rewriteBlocks bounds the index blocks that a step looks at and changes.
-	rewriteBlocks = 32
+	// rewriteRows bounds the rows of the index that a step looks at and changes.
+	rewriteRows = 32 << 10
 	// rewriteReads is how many messages are read in one transaction.
 	rewriteReads = 64
 )
@@ -65,13 +65,13 @@ func (l *life) rewriteOn() {
 	case r.round == nil && l.checkpoints.made <= r.ended:
 		return
 	case r.round == nil:
-		if r.round = l.machine.BeginRewrite(l.options.RewriteSlackBytes); r.round == nil {
+		if r.round = l.machine.BeginRewrite(l.options.RewriteSlackBytes, l.store.PairBytes()); r.round == nil {
 			return
 		}
 		r.began, r.messages, r.bytes, r.found = l.now, 0, 0, false
 	}
 	var found []machine.Moved
-	found, r.found = l.machine.Sparse(r.round, nil, step, rewriteBlocks)
+	found, r.found = l.machine.Sparse(r.round, nil, step, rewriteRows)
 	if r.messages += len(found); len(found) > 0 {
 		l.readMoves(found)
 	}
@@ -100,7 +100,12 @@ func (l *life) rewriteStep() int {
 	case spare < l.room.reserve:
 		return rewriteShortStep
 	}
-	return int(min(max(l.machine.Excess()/rewriteShare, rewriteStep), rewriteFarStep))
+	return rewriteBytes(l.machine.Excess())
+}
+
+// rewriteBytes is how much a step carries while there is so much to do.
+func rewriteBytes(excess int64) int {
+	return int(min(max(excess/rewriteShare, rewriteStep), rewriteFarStep))
 }
 
 // readMoves reads messages beside the loop and proposes to move them.
