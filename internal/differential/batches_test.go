@@ -122,7 +122,7 @@ func TestBatchesAbandoned(t *testing.T) {
 		s.create(object{"allow_atomic": true})
 		advisories := s.listen("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED." + s.name)
 		s.publishBatches()
-		advisories.hear(6)
+		advisories.hear(4)
 		for i := range 1001 {
 			s.add("large", member{".a", i + 1, nil})
 		}
