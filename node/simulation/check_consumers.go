@@ -26,19 +26,29 @@ type consumerTruth struct {
 	confirmed map[uint64]position
 	// handed tells from which position on the consumer had handed out so many.
 	handed []handedOut
+	floor  uint64 // the newest consumer sequence up to which all is acknowledged
+	pauses []*pauseTruth
+	reset  resetTruth // the newest one
+	// generation counts the resets. What was delivered before one is not compared
+	// with what happened after it.
+	generation int
+	known      bool // in checks.named
+	unsure     bool // there may have been a reset that the log does not show
 }
 
 // acknowledgements are what clients sent to the consumers of a name: an
 // acknowledgement does not say which of them it is for, and those that are on
 // their way when a consumer is created again count for the new one.
 type acknowledgements struct {
-	received, acked map[uint64]bool // by stream sequence
-	all             uint64          // everything up to here is acknowledged with another one
+	received, acked map[uint64]bool  // by stream sequence
+	sent            map[uint64]int64 // virtual time at which one was acknowledged last
+	all             uint64           // everything up to here is acknowledged with another one
 }
 
 type handedOut struct {
 	count uint64 // consumer sequence of the last one
 	at    position
+	stamp int64 // of the entry
 }
 
 // delivery is one message on its way to a consumer's client.
@@ -47,6 +57,8 @@ type delivery struct {
 	seq     uint64
 	ackAll  bool
 	ackNone bool
+	// generation is that of the consumer; below zero: an earlier one.
+	generation int
 }
 
 func (c *checks) consumerTruth(k consumerKey) *consumerTruth {
@@ -55,7 +67,7 @@ func (c *checks) consumerTruth(k consumerKey) *consumerTruth {
 		shared := k
 		shared.consumer = 0
 		if c.acks[shared] == nil {
-			c.acks[shared] = &acknowledgements{received: map[uint64]bool{}, acked: map[uint64]bool{}}
+			c.acks[shared] = &acknowledgements{received: map[uint64]bool{}, acked: map[uint64]bool{}, sent: map[uint64]int64{}}
 		}
 		t = &consumerTruth{acknowledgements: c.acks[shared], confirmed: map[uint64]position{}}
 		c.consumers[k] = t
@@ -70,10 +82,18 @@ func (c *checks) keyOfConsumer(p *process, consumer *machine.Consumer) consumerK
 // consumersMoved takes note of what an entry handed out.
 func (c *checks) consumersMoved(p *process, s *machine.Stream, at position) {
 	for _, consumer := range s.Consumers() {
-		count := consumer.State().Delivered.Consumer
-		t := c.consumerTruth(c.keyOfConsumer(p, consumer))
+		state := consumer.State()
+		count := state.Delivered.Consumer
+		k := c.keyOfConsumer(p, consumer)
+		t := c.consumerTruth(k)
+		if name := s.Name() + "." + k.name; !t.known {
+			t.known = true
+			c.named[name] = append(c.named[name], t)
+		}
+		c.resets(t, &state, at)
+		t.pausing(consumer, at)
 		if n := len(t.handed); count > 0 && (n == 0 || t.handed[n-1].count < count) {
-			t.handed = append(t.handed, handedOut{count, at})
+			t.handed = append(t.handed, handedOut{count, at, p.member.Machine().Stamp()})
 		}
 	}
 }
@@ -82,7 +102,8 @@ func (c *checks) consumersMoved(p *process, s *machine.Stream, at position) {
 func (c *checks) forgetConfirmed() {
 	for _, t := range c.consumers {
 		clear(t.confirmed)
-		t.handed = nil
+		t.handed, t.pauses, t.reset, t.floor = nil, nil, resetTruth{}, 0
+		t.generation++
 	}
 }
 
@@ -104,14 +125,24 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 	}
 	k := c.keyOfConsumer(p, consumer)
 	policy := consumer.Config().AckPolicy
-	c.replies[reply] = delivery{k, seq, policy == server.AckAll, policy == server.AckNone}
+	t := c.consumerTruth(k)
+	generation := t.generation
+	if p.position().before(t.reset.at) {
+		generation = -1
+	}
+	c.replies[reply] = delivery{k, seq, policy == server.AckAll, policy == server.AckNone, generation}
 	text := textOf(payload)
 	c.says(p, consumer.Stream(), seq, text)
 	_, marker := headerOf(header, server.JSMarkerReason)
 	if stream, _, _ := strings.Cut(subject, "."); !marker && !strings.HasPrefix(text, stream+"/") {
 		c.world.fail("wrong message: %s delivers %q with the subject %q", h.name, text, subject)
 	}
-	c.notAgain(k, seq, number, text)
+	if i := sort.Search(len(t.handed), func(i int) bool { return t.handed[i].count >= number }); generation >= 0 && i < len(t.handed) {
+		handed := &t.handed[i]
+		c.nothingWhilePaused(p, k, t, handed, seq)
+		t.deliveredAfter(handed, seq)
+		t.notAgain(c, handed, seq, text)
+	}
 	if try := c.tries[to]; try != nil {
 		pending, err := strconv.ParseUint(token[8], 10, 64)
 		if err != nil {
@@ -123,12 +154,9 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 
 // notAgain: a message is not handed out any more once a client knows that its
 // acknowledgement counts. In a work queue that makes it go to one.
-func (c *checks) notAgain(k consumerKey, seq, number uint64, text string) {
-	t := c.consumerTruth(k)
-	confirmed, ok := t.confirmed[seq]
-	i := sort.Search(len(t.handed), func(i int) bool { return t.handed[i].count >= number })
-	if ok && i < len(t.handed) && confirmed.before(t.handed[i].at) {
-		c.world.fail("delivered again: %q, handed out at %v, was known to be acknowledged at %v", text, t.handed[i].at, confirmed)
+func (t *consumerTruth) notAgain(c *checks, handed *handedOut, seq uint64, text string) {
+	if confirmed, ok := t.confirmed[seq]; ok && !t.unsure && confirmed.before(handed.at) {
+		c.world.fail("delivered again: %q, handed out at %v, was known to be acknowledged at %v", text, handed.at, confirmed)
 	}
 }
 
@@ -142,7 +170,7 @@ func (c *checks) received(m *outgoing) {
 func (c *checks) acknowledging(reply string) {
 	d := c.replies[reply]
 	t := c.consumerTruth(d.key)
-	t.acked[d.seq] = true
+	t.acked[d.seq], t.sent[d.seq] = true, c.world.now
 	if d.ackAll {
 		t.all = max(t.all, d.seq)
 	}
@@ -151,7 +179,7 @@ func (c *checks) acknowledging(reply string) {
 // confirm takes note that a client knows that its acknowledgement counts.
 func (c *checks) confirm(reply string) {
 	d := c.replies[reply]
-	if t := c.consumerTruth(d.key); t.confirmed[d.seq] == (position{}) {
+	if t := c.consumerTruth(d.key); t.generation == d.generation && t.confirmed[d.seq] == (position{}) {
 		t.confirmed[d.seq] = c.history.newest
 	}
 }
@@ -165,8 +193,15 @@ func (c *checks) floors(p *process) {
 				continue
 			}
 			t := c.consumerTruth(c.keyOfConsumer(p, consumer))
+			if p.position().before(t.reset.at) {
+				continue
+			}
 			for floor := consumer.State().AckFloor.Stream; t.verified < floor; {
 				t.verified++
+				if _, there := s.Message(t.verified); there && t.skippedAfterReset(t.verified) {
+					c.world.fail("skipped: %s counts message %d of %s as acknowledged by %s, which was reset to %d and has not delivered it since",
+						p.host.name, t.verified, s.Name(), consumer.Name(), t.reset.seq)
+				}
 				if _, there := s.Message(t.verified); there && !t.acked[t.verified] && t.verified > t.all {
 					c.world.fail("skipped: %s counts message %d of %s as acknowledged by %s, which did not acknowledge it (received: %v)",
 						p.host.name, t.verified, s.Name(), consumer.Name(), t.received[t.verified])

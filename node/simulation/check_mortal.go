@@ -90,10 +90,17 @@ func (c *checks) outlives(p *process, s *machine.Stream, t *streamTruth) {
 		return
 	}
 	for _, m := range t.mortal {
-		if _, there := s.Message(m.seq); there && m.ends <= p.member.Machine().Stamp() {
+		if m.isIn(s) && m.ends <= p.member.Machine().Stamp() {
 			c.world.fail("outlived: %s still has %q, message %d of %s, %s after its time was over", p.host.name, m.text, m.seq, t.name, time.Duration(p.member.Machine().Stamp()-m.ends))
 		}
 	}
+}
+
+// isIn tells whether a member has the message. After a total loss another one may have
+// its place.
+func (m *message) isIn(s *machine.Stream) bool {
+	stored, there := s.Message(m.seq)
+	return there && stored.Stamp == m.stamp
 }
 
 // mortalMissing says which message of a stream is still to end. In quiet, its end
@@ -107,7 +114,7 @@ func (c *checks) mortalMissing(name string) string {
 	for _, h := range c.world.hosts {
 		s := h.process.member.Machine().Stream(name)
 		for _, m := range t.mortal {
-			if _, there := s.Message(m.seq); !there {
+			if s == nil || !m.isIn(s) {
 				continue
 			}
 			left = fmt.Sprintf("%s still has message %d of %s, whose time is to end", h.name, m.seq, name)

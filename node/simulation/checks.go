@@ -19,10 +19,12 @@ type checks struct {
 	expired, markers               int               // messages that ended by their own time to live, and marked the end of others
 	overflowed                     int               // messages that went to who wants others to wait
 	pinned                         int               // clients that got messages alone
+	pauses, resetsSeen             int               // of consumers
 	account                        map[string]string // by host: what its last founding said of itself
 
 	entries   map[entryKey]entryRecord
 	consumers map[consumerKey]*consumerTruth
+	named     map[string][]*consumerTruth // by stream and consumer, in the order in which they came
 	acks      map[consumerKey]*acknowledgements
 	replies   map[string]delivery // by the subject of the acknowledgement
 	tries     map[string]*pullTry // of clients in groups, by inbox
@@ -43,7 +45,7 @@ func newChecks(w *world) *checks {
 		world: w, account: map[string]string{}, entries: map[entryKey]entryRecord{},
 		consumers: map[consumerKey]*consumerTruth{}, acks: map[consumerKey]*acknowledgements{}, replies: map[string]delivery{},
 		leaders: map[leaderKey]protocol.StoreID{}, digests: map[digestKey]digest{},
-		tries: map[string]*pullTry{}, pins: map[consumerKey]*pinning{}, unpins: map[string][]*unpinTry{},
+		named: map[string][]*consumerTruth{}, tries: map[string]*pullTry{}, pins: map[consumerKey]*pinning{}, unpins: map[string][]*unpinTry{},
 		touch: map[*host]contact{}, copies: map[string]int{}, rests: map[string]bool{},
 	}
 	c.history = newHistory(c)

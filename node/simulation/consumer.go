@@ -100,10 +100,14 @@ func (c *consumer) work() {
 		c.create()
 	case idle && c.topic.kind != queue && w.chance(0.01):
 		c.delete()
-	case c.inbox != "":
-		c.check()
 	case c.pin != "" && idle && w.chance(0.01):
 		c.unpin()
+	case idle && w.chance(0.04):
+		c.pause()
+	case idle && c.mayReset() && w.chance(0.04):
+		c.reset()
+	case c.inbox != "":
+		c.check()
 	default:
 		c.pull()
 	}

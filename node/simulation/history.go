@@ -198,9 +198,9 @@ func (h *history) follow(p *process, t *topic, at position, entry *protocol.Entr
 		truth.from, h.current[t.name] = at, truth
 	}
 	h.store(p, s, truth, at, entry)
+	h.checks.consumersMoved(p, s, at)
 	h.remove(p, t, s, truth, at)
 	h.checks.outlives(p, s, truth)
-	h.checks.consumersMoved(p, s, at)
 	h.checks.limits(s, truth)
 }
 

@@ -1,0 +1,95 @@
+package simulation
+
+import "holdfast/node/machine"
+
+// resetTruth is where a reset has put a consumer.
+type resetTruth struct {
+	at    position // of the entry; zero: there was no reset
+	seq   uint64   // from which on it delivers
+	began int64    // virtual time at which it was first applied
+	// again are the messages that were delivered after it.
+	again map[uint64]bool
+}
+
+// ackTravel is for how long an acknowledgement may be on its way to the log. One that
+// was sent for an earlier delivery counts for a later one of the same message.
+const ackTravel = 10 * second
+
+// resets takes note that an entry has put the consumer to another place: its numbers,
+// or what it counts as acknowledged, begin again.
+func (c *checks) resets(t *consumerTruth, state *machine.ConsumerState, at position) {
+	n := len(t.handed)
+	if n > 0 && state.Delivered.Consumer < t.handed[n-1].count || state.AckFloor.Consumer < t.floor {
+		t.generation++
+		t.reset = resetTruth{at: at, seq: state.AckFloor.Stream + 1, began: c.world.now, again: map[uint64]bool{}}
+		t.handed, t.verified = nil, state.AckFloor.Stream
+		clear(t.confirmed)
+	}
+	t.floor = state.AckFloor.Consumer
+}
+
+// resetQuestion is a reset that somebody asks for.
+type resetQuestion struct {
+	checks     *checks
+	key        string
+	truth      *consumerTruth // of the consumer at that time
+	generation int
+	floor      uint64 // it has acknowledged so many in a row
+}
+
+func (c *checks) resetting(key string) resetQuestion {
+	q := resetQuestion{checks: c, key: key}
+	if all := c.named[key]; len(all) > 0 {
+		q.truth = all[len(all)-1]
+		q.generation, q.floor = q.truth.generation, q.truth.floor
+	}
+	return q
+}
+
+// unknown: nobody answered. Of a consumer that has nothing acknowledged in a row, the
+// log may not show its reset, so what it delivers again is not judged any more.
+func (q *resetQuestion) unknown() {
+	if q.truth != nil && q.floor == 0 {
+		q.truth.unsure = true
+	}
+}
+
+// done: a reset that was answered has put the consumer where it was asked to be.
+func (q *resetQuestion) done(asked, answered uint64) {
+	c, t := q.checks, q.truth
+	if asked != 0 && answered != asked {
+		c.world.fail("wrong reset: %s was to deliver from %d on, and does from %d on", q.key, asked, answered)
+	}
+	all := c.named[q.key]
+	if c.world.plan.disaster || t == nil || all[len(all)-1] != t {
+		return
+	}
+	switch {
+	case t.generation > q.generation:
+		c.resetsSeen++
+	case q.floor > 0:
+		c.world.fail("not reset: %s is said to deliver from %d on again, and does not", q.key, answered)
+	default:
+		t.unsure = true
+	}
+}
+
+// deliveredAfter takes note that a message was delivered after the newest reset.
+func (t *consumerTruth) deliveredAfter(handed *handedOut, seq uint64) {
+	if t.reset.at != (position{}) && !handed.at.before(t.reset.at) {
+		t.reset.again[seq] = true
+	}
+}
+
+// skippedAfterReset tells that a message counts as acknowledged although it was not
+// delivered since the reset that asked for it.
+func (t *consumerTruth) skippedAfterReset(seq uint64) bool {
+	sent, ok := t.sent[seq]
+	return t.reset.at != (position{}) && seq >= t.reset.seq && !t.reset.again[seq] && (!ok || sent < t.reset.began-ackTravel)
+}
+
+// position is how far a member is.
+func (p *process) position() position {
+	applied := p.member.Machine().Applied()
+	return position{lineageAt(p, applied).Epoch, applied}
+}
