@@ -26,7 +26,10 @@ type consumerTruth struct {
 	confirmed map[uint64]position
 	// handed tells from which position on the consumer had handed out so many.
 	handed []handedOut
-	floor  uint64 // the newest consumer sequence up to which all is acknowledged
+	// floor and place are the consumer and stream sequence up to which the newest
+	// entry has all acknowledged.
+	floor, place uint64
+
 	pauses []*pauseTruth
 	reset  resetTruth // the newest one
 	// generation counts the resets. What was delivered before one is not compared
@@ -86,12 +89,12 @@ func (c *checks) consumersMoved(p *process, s *machine.Stream, at position) {
 		count := state.Delivered.Consumer
 		k := c.keyOfConsumer(p, consumer)
 		t := c.consumerTruth(k)
+		c.resets(t, &state, at)
+		c.pausing(t, consumer, at)
 		if name := s.Name() + "." + k.name; !t.known {
 			t.known = true
 			c.named[name] = append(c.named[name], t)
 		}
-		c.resets(t, &state, at)
-		t.pausing(consumer, at)
 		if n := len(t.handed); count > 0 && (n == 0 || t.handed[n-1].count < count) {
 			t.handed = append(t.handed, handedOut{count, at, p.member.Machine().Stamp()})
 		}
@@ -193,7 +196,7 @@ func (c *checks) floors(p *process) {
 				continue
 			}
 			t := c.consumerTruth(c.keyOfConsumer(p, consumer))
-			if p.position().before(t.reset.at) {
+			if t.unsure || p.position().before(t.reset.at) {
 				continue
 			}
 			for floor := consumer.State().AckFloor.Stream; t.verified < floor; {

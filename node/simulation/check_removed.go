@@ -43,7 +43,7 @@ func (c *checks) allAcknowledged(p *process, s *machine.Stream, m *message) bool
 	for _, consumer := range s.Consumers() {
 		t := c.consumerTruth(c.keyOfConsumer(p, consumer))
 		created := consumer.Incarnation().Index() == m.removed.index
-		if !t.acked[m.seq] && m.seq > t.all && !created && (m.seq >= t.reset.seq || t.reset.at == position{}) {
+		if !t.unsure && !t.acked[m.seq] && m.seq > t.all && !created && (m.seq >= t.reset.seq || t.reset.at == position{}) {
 			return false
 		}
 	}

@@ -16,16 +16,18 @@ type resetTruth struct {
 const ackTravel = 10 * second
 
 // resets takes note that an entry has put the consumer to another place: its numbers,
-// or what it counts as acknowledged, begin again.
+// or what it counts as acknowledged, begin again, or it has delivered nothing and is
+// somewhere else.
 func (c *checks) resets(t *consumerTruth, state *machine.ConsumerState, at position) {
 	n := len(t.handed)
-	if n > 0 && state.Delivered.Consumer < t.handed[n-1].count || state.AckFloor.Consumer < t.floor {
+	moved := t.known && state.Delivered.Consumer == 0 && state.AckFloor.Stream != t.place
+	if n > 0 && state.Delivered.Consumer < t.handed[n-1].count || state.AckFloor.Consumer < t.floor || moved {
 		t.generation++
 		t.reset = resetTruth{at: at, seq: state.AckFloor.Stream + 1, began: c.world.now, again: map[uint64]bool{}}
 		t.handed, t.verified = nil, state.AckFloor.Stream
 		clear(t.confirmed)
 	}
-	t.floor = state.AckFloor.Consumer
+	t.floor, t.place = state.AckFloor.Consumer, state.AckFloor.Stream
 }
 
 // resetQuestion is a reset that somebody asks for.
@@ -37,21 +39,16 @@ type resetQuestion struct {
 	floor      uint64 // it has acknowledged so many in a row
 }
 
+// resetting: of a consumer that has nothing acknowledged in a row, the log may not
+// show the reset, so what it delivers is not judged any more.
 func (c *checks) resetting(key string) resetQuestion {
 	q := resetQuestion{checks: c, key: key}
 	if all := c.named[key]; len(all) > 0 {
-		q.truth = all[len(all)-1]
-		q.generation, q.floor = q.truth.generation, q.truth.floor
+		t := all[len(all)-1]
+		q.truth, q.generation, q.floor = t, t.generation, t.floor
+		t.unsure = t.unsure || t.floor == 0
 	}
 	return q
-}
-
-// unknown: nobody answered. Of a consumer that has nothing acknowledged in a row, the
-// log may not show its reset, so what it delivers again is not judged any more.
-func (q *resetQuestion) unknown() {
-	if q.truth != nil && q.floor == 0 {
-		q.truth.unsure = true
-	}
 }
 
 // done: a reset that was answered has put the consumer where it was asked to be.
@@ -69,8 +66,6 @@ func (q *resetQuestion) done(asked, answered uint64) {
 		c.resetsSeen++
 	case q.floor > 0:
 		c.world.fail("not reset: %s is said to deliver from %d on again, and does not", q.key, answered)
-	default:
-		t.unsure = true
 	}
 }
 

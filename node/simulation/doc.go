@@ -30,8 +30,8 @@
 // leave markers. Publishers use message IDs, expected sequences,
 // several messages in flight, and publish again what they do not know to be
 // stored. Consumers pull or are pushed to, acknowledge each or all or none, late,
-// negatively, or with a confirmation; they are changed, and deleted and created
-// again. Some have several clients in a priority group, of which one is pinned, rests
+// negatively, or with a confirmation; they are changed, paused, reset, and deleted and
+// created again. Some have several clients in a priority group, of which one is pinned, rests
 // too long, or is unpinned, or of which some want to be served only while messages pile
 // up. Readers ask for infos and messages, of the leader and of any member; some
 // publishers and readers stay at one host, also when that is cut off.
@@ -89,6 +89,9 @@
 //     member and not before, and the last of its subject leaves a marker;
 //   - check_consumers.go: a consumer never skips, and does not deliver what is known
 //     to be acknowledged;
+//   - check_pauses.go: nothing is delivered while a consumer is paused but what was
+//     under way;
+//   - check_resets.go: a consumer that was reset delivers again from there on;
 //   - check_groups.go: a consumer has one pinned client at a time, which keeps its pin
 //     while it asks; who wants others to wait is served while they do;
 //   - check_copies.go: nobody copies a store without need, or again and again;
@@ -118,6 +121,8 @@
 //	a message ends a quarter of its time to live early      check_removed.go
 //	or late; nobody proposes the ends that leave markers    check_mortal.go
 //	the last message of a subject ends without a marker     check_mortal.go
+//	a pause is ignored, or forgotten by the next leader     check_pauses.go
+//	a reset does not lead back                              check_resets.go
 //	who is not pinned is served; a pin ends before its time check_groups.go
 //	two messages, or unanswered ones, are an overflow early check_groups.go
 //	the state depends on the clock of a member              check_state.go

@@ -24,11 +24,7 @@ func (c *consumer) pause() {
 		if w.chance(0.8) {
 			request.PauseUntil = response.TimeStamp.Add(time.Duration(w.between(-second/2, 4*second))).UTC()
 		}
-		asked := w.checks.history.newest
-		call(c.client, "CONSUMER.PAUSE."+c.key(), &request, func(response *server.JSApiConsumerPauseResponse, ok bool) {
-			if ok && response.Error == nil {
-				w.checks.paused(c.key(), asked, request.PauseUntil)
-			}
+		call(c.client, "CONSUMER.PAUSE."+c.key(), &request, func(*server.JSApiConsumerPauseResponse, bool) {
 			w.after(millisecond, c.work)
 		})
 	})
@@ -43,10 +39,7 @@ func (c *consumer) reset() {
 	}
 	q := w.checks.resetting(c.key())
 	call(c.client, "CONSUMER.RESET."+c.key(), &request, func(response *server.JSApiConsumerResetResponse, ok bool) {
-		switch {
-		case !ok:
-			q.unknown()
-		case response.Error == nil:
+		if ok && response.Error == nil {
 			q.done(request.Seq, response.ResetSeq)
 		}
 		w.after(millisecond, c.work)
