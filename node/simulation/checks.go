@@ -20,6 +20,7 @@ type checks struct {
 	overflowed                     int               // messages that went to who wants others to wait
 	pinned                         int               // clients that got messages alone
 	pauses, resetsSeen             int               // of consumers
+	refusals                       int               // of streams that the account has no room for
 	account                        map[string]string // by host: what its last founding said of itself
 
 	entries   map[entryKey]entryRecord

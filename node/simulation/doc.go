@@ -27,7 +27,8 @@
 // atomic and fast-ingest batches beside single messages; beside them, in half of the
 // runs each, counters, and schedules that fire once or again and again. They are updated,
 // purged, and messages deleted. In some, messages have times to live of their own, and
-// leave markers. Publishers use message IDs, expected sequences,
+// leave markers. In half of the runs the account has room for only a few streams more,
+// and a client creates and deletes those. Publishers use message IDs, expected sequences,
 // several messages in flight, and publish again what they do not know to be
 // stored. Consumers pull or are pushed to, acknowledge each or all or none, late,
 // negatively, or with a confirmation; they are changed, paused, reset, and deleted and
@@ -89,6 +90,7 @@
 //     member and not before, and the last of its subject leaves a marker;
 //   - check_consumers.go: a consumer never skips, and does not deliver what is known
 //     to be acknowledged;
+//   - check_limits.go: an account has never more streams than it may have;
 //   - check_pauses.go: nothing is delivered while a consumer is paused but what was
 //     under way;
 //   - check_resets.go: a consumer that was reset delivers again from there on;

@@ -156,6 +156,7 @@ func (t *timeline) now() *version { return &t.versions[len(t.versions)-1] }
 func (p *process) applied(entry *protocol.Entry) {
 	w := p.host.world
 	w.checks.sameEntry(p, entry)
+	w.checks.allowed(p)
 	h := w.checks.history
 	at := position{entry.Lineage.Epoch, entry.Index}
 	if !h.newest.before(at) {

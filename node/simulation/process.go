@@ -62,7 +62,7 @@ func (p *process) open() (err error) {
 	}
 	p.member, err = member.Open(member.Options{
 		Name: h.name, Cluster: "simulated", Members: names, Continue: !w.plan.wait,
-		Dir: p.dir, Environment: &environment{p}, Accounts: []member.Account{{Bus: p.port}}, MaxPayload: 1 << 20,
+		Dir: p.dir, Environment: &environment{p}, Accounts: []member.Account{{Bus: p.port, Allowed: w.allowed}}, MaxPayload: 1 << 20,
 		Now: h.clock, Elapsed: h.elapsed, Random: w.random.Uint64, Restoring: func(uint64) {},
 		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.heard(p, level, line) }}),
 		Applied:         p.applied,

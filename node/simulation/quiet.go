@@ -155,6 +155,11 @@ func (c *workload) missing(leader *process) string {
 			return text
 		}
 	}
+	if h := c.hoard; h != nil {
+		if text := h.missing(leader.member.Machine()); text != "" {
+			return text
+		}
+	}
 	if l := c.ledger; l != nil {
 		if text := l.missing(); text != "" {
 			return text

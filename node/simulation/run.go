@@ -34,6 +34,7 @@ type Result struct {
 	Pinned      int // clients that got messages alone
 	Pauses      int // of consumers
 	Resets      int // of consumers
+	Refusals    int // of streams that the account has no room for
 	Overflowed  int // messages that went to clients that want others to wait
 	Lost        int // acknowledged messages that physics made unavoidable
 	QuietTicks  int // until everything was live again
@@ -112,7 +113,7 @@ func (w *world) describe(r *Result) {
 	if w.checks != nil {
 		r.Acked, r.Foundings, r.Lost, r.Faults = w.checks.acked, w.checks.foundings, w.checks.lost, w.checks.faults
 		r.Rewrites, r.Resumed = w.checks.rewrites, w.checks.resumed
-		r.Pauses, r.Resets = w.checks.pauses, w.checks.resetsSeen
+		r.Pauses, r.Resets, r.Refusals = w.checks.pauses, w.checks.resetsSeen, w.checks.refusals
 		r.Expired, r.Markers, r.Pinned, r.Overflowed = w.checks.expired, w.checks.markers, w.checks.pinned, w.checks.overflowed
 	}
 	kind := "one at a time"

@@ -32,6 +32,7 @@ type campaign struct {
 	resumed                        int // copies that were interrupted and became whole
 	expired, markers               int // messages that ended by their own time to live, and marked such an end
 	pauses, resets                 int // of consumers
+	refusals                       int // of streams that the account has no room for
 	pinned, overflowed             int // clients that got messages alone, and messages for those that want others to wait
 	virtual                        time.Duration
 	slowest                        int // ticks until everything was live again
@@ -49,6 +50,7 @@ func (c *campaign) run(seed uint64) {
 	c.markers += r.Markers
 	c.pauses += r.Pauses
 	c.resets += r.Resets
+	c.refusals += r.Refusals
 	c.pinned += r.Pinned
 	c.overflowed += r.Overflowed
 	c.virtual += r.Virtual
@@ -63,8 +65,8 @@ func (c *campaign) run(seed uint64) {
 func (c *campaign) report() {
 	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites, %d copies resumed; all live again within %d ticks of %d\n",
 		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.resumed, c.slowest, quietTicks)
-	fmt.Printf("%d messages ended by their own time to live, %d markers, %d clients pinned, %d messages overflowed, %d pauses, %d resets\n",
-		c.expired, c.markers, c.pinned, c.overflowed, c.pauses, c.resets)
+	fmt.Printf("%d messages ended by their own time to live, %d markers, %d clients pinned, %d messages overflowed, %d pauses, %d resets, %d streams refused\n",
+		c.expired, c.markers, c.pinned, c.overflowed, c.pauses, c.resets, c.refusals)
 }
 
 // fixed is how many seeds, from 1 on, are the same in every test.
@@ -89,6 +91,7 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 		{c.markers, "marker told of such an end"},
 		{c.pauses, "consumer was paused"},
 		{c.resets, "consumer was reset"},
+		{c.refusals, "stream was refused by a limit of its account"},
 		{c.pinned, "client was pinned"},
 		{c.overflowed, "message went to a client that wants others to wait"},
 	} {

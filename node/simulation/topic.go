@@ -11,9 +11,10 @@ import (
 // workload is what the clients do.
 type workload struct {
 	topics []*topic
-	ledger *ledger // nil: there is none in this run
-	diary  *diary  // nil: there is none in this run
-	quiet  bool    // no new work is begun
+	ledger *ledger  // nil: there is none in this run
+	diary  *diary   // nil: there is none in this run
+	hoard  *hoarder // nil: there is none in this run
+	quiet  bool     // no new work is begun
 }
 
 // topicKind is what a stream is used for.
@@ -125,6 +126,9 @@ func (w *world) addTopics() {
 	}
 	if w.chance(0.5) {
 		w.clients.diary = newDiary(w)
+	}
+	if w.chance(0.5) {
+		w.clients.hoard = newHoarder(w, len(w.clients.topics)+4) // with copies, counters and schedules
 	}
 }
 

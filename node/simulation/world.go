@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"holdfast/node/machine"
 )
 
 // Durations in virtual nanoseconds.
@@ -31,6 +33,7 @@ type world struct {
 	nats    *nats
 	checks  *checks
 	clients workload
+	allowed *machine.AccountLimits // that every node's configuration has; nil: none
 
 	// listen, if set, hears every line that a member logs.
 	listen func(h *host, line string)
