@@ -123,6 +123,7 @@
 //	a message ends a quarter of its time to live early      check_removed.go
 //	or late; nobody proposes the ends that leave markers    check_mortal.go
 //	the last message of a subject ends without a marker     check_mortal.go
+//	the limits of an account are not written to the log     check_limits.go
 //	a pause is ignored, or forgotten by the next leader     check_pauses.go
 //	a reset does not lead back                              check_resets.go
 //	who is not pinned is served; a pin ends before its time check_groups.go
