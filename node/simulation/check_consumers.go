@@ -46,6 +46,7 @@ type acknowledgements struct {
 	received, acked map[uint64]bool  // by stream sequence
 	sent            map[uint64]int64 // virtual time at which one was acknowledged last
 	all             uint64           // everything up to here is acknowledged with another one
+	restarts        bool             // somebody has asked for a reset: what was acknowledged comes again
 }
 
 type handedOut struct {
@@ -158,7 +159,7 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 // notAgain: a message is not handed out any more once a client knows that its
 // acknowledgement counts. In a work queue that makes it go to one.
 func (t *consumerTruth) notAgain(c *checks, handed *handedOut, seq uint64, text string) {
-	if confirmed, ok := t.confirmed[seq]; ok && !t.unsure && confirmed.before(handed.at) {
+	if confirmed, ok := t.confirmed[seq]; ok && !t.restarts && confirmed.before(handed.at) {
 		c.world.fail("delivered again: %q, handed out at %v, was known to be acknowledged at %v", text, handed.at, confirmed)
 	}
 }

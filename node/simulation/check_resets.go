@@ -47,6 +47,7 @@ func (c *checks) resetting(key string) resetQuestion {
 		t := all[len(all)-1]
 		q.truth, q.generation, q.floor = t, t.generation, t.floor
 		t.unsure = t.unsure || t.floor == 0
+		t.restarts = true
 	}
 	return q
 }
