@@ -35,6 +35,7 @@ type consumerTruth struct {
 	// generation counts the resets. What was delivered before one is not compared
 	// with what happened after it.
 	generation int
+	asked      int  // resets that were asked for and did not show yet
 	known      bool // in checks.named
 	unsure     bool // there may have been a reset that the log does not show
 }
@@ -46,7 +47,6 @@ type acknowledgements struct {
 	received, acked map[uint64]bool  // by stream sequence
 	sent            map[uint64]int64 // virtual time at which one was acknowledged last
 	all             uint64           // everything up to here is acknowledged with another one
-	restarts        bool             // somebody has asked for a reset: what was acknowledged comes again
 }
 
 type handedOut struct {
@@ -131,8 +131,8 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 	policy := consumer.Config().AckPolicy
 	t := c.consumerTruth(k)
 	generation := t.generation
-	if p.position().before(t.reset.at) {
-		generation = -1
+	if !t.reset.at.before(p.position()) {
+		generation = -1 // made before the reset, perhaps in the same entry
 	}
 	c.replies[reply] = delivery{k, seq, policy == server.AckAll, policy == server.AckNone, generation}
 	text := textOf(payload)
@@ -159,7 +159,7 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 // notAgain: a message is not handed out any more once a client knows that its
 // acknowledgement counts. In a work queue that makes it go to one.
 func (t *consumerTruth) notAgain(c *checks, handed *handedOut, seq uint64, text string) {
-	if confirmed, ok := t.confirmed[seq]; ok && !t.restarts && confirmed.before(handed.at) {
+	if confirmed, ok := t.confirmed[seq]; ok && !t.unsure && confirmed.before(handed.at) {
 		c.world.fail("delivered again: %q, handed out at %v, was known to be acknowledged at %v", text, handed.at, confirmed)
 	}
 }

@@ -26,6 +26,8 @@ func (c *checks) resets(t *consumerTruth, state *machine.ConsumerState, at posit
 		t.reset = resetTruth{at: at, seq: state.AckFloor.Stream + 1, began: c.world.now, again: map[uint64]bool{}}
 		t.handed, t.verified = nil, state.AckFloor.Stream
 		clear(t.confirmed)
+		t.asked = max(t.asked-1, 0)
+		t.unsure = t.unsure || t.asked > 0
 	}
 	t.floor, t.place = state.AckFloor.Consumer, state.AckFloor.Stream
 }
@@ -39,15 +41,16 @@ type resetQuestion struct {
 	floor      uint64 // it has acknowledged so many in a row
 }
 
-// resetting: of a consumer that has nothing acknowledged in a row, the log may not
-// show the reset, so what it delivers is not judged any more.
+// resetting: of a consumer that has nothing acknowledged in a row, and so of one with two
+// resets on their way, the log may not show the reset, so what it delivers is not judged
+// any more.
 func (c *checks) resetting(key string) resetQuestion {
 	q := resetQuestion{checks: c, key: key}
 	if all := c.named[key]; len(all) > 0 {
 		t := all[len(all)-1]
 		q.truth, q.generation, q.floor = t, t.generation, t.floor
+		t.asked++
 		t.unsure = t.unsure || t.floor == 0
-		t.restarts = true
 	}
 	return q
 }
