@@ -3,8 +3,9 @@
 // answers field by field. Both run in the process of the test, three nodes
 // each, so that a stream has three replicas on either side.
 //
-// A test is a script, see [compare]: it is played once to each side, and writes
-// down every answer that it gets. What no two servers answer alike (times,
+// A test is a script, see [compare]: it is played to each side, and writes
+// down every answer that it gets. Holdfast is asked once; JetStream up to three
+// times, as it may answer before all its servers know. What no two servers answer alike (times,
 // names of servers, the shape of the cluster) is left out. Every other
 // difference fails the test, unless the script says with [session.known] that it
 // is one that docs/differences.md explains; a known difference that does not

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -120,40 +119,41 @@ var headings = sync.OnceValue(func() map[string]bool {
 	return found
 })
 
-// report compares what the two sides told.
-func report(t *testing.T, wanted, got *session) {
-	t.Helper()
+// found is what the two sides told differently, in words.
+func found(wanted, got *session) []string {
+	var all []string
 	shown := make(map[known]bool)
 	for i := range max(len(wanted.told), len(got.told)) {
 		if i >= len(wanted.told) || i >= len(got.told) {
-			t.Errorf("%s told %d things, %s %d", wanted.side.name, len(wanted.told), got.side.name, len(got.told))
+			all = append(all, fmt.Sprintf("%s told %d things, %s %d", wanted.side.name, len(wanted.told), got.side.name, len(got.told)))
 			break
 		}
-		compareTelling(t, i, wanted, got, shown)
+		all = append(all, foundAt(i, wanted, got, shown)...)
 	}
 	for _, k := range wanted.knowns {
 		if !headings()[k.heading] {
-			t.Errorf("docs/differences.md has no section %q", k.heading)
+			all = append(all, fmt.Sprintf("docs/differences.md has no section %q", k.heading))
 		}
 		if !shown[k] {
-			t.Errorf("the known difference %q of %q does not show", k.heading, k.pattern)
+			all = append(all, fmt.Sprintf("the known difference %q of %q does not show", k.heading, k.pattern))
 		}
 	}
+	return all
 }
 
-func compareTelling(t *testing.T, i int, wanted, got *session, shown map[known]bool) {
-	t.Helper()
+func foundAt(i int, wanted, got *session, shown map[known]bool) (all []string) {
 	w, g := wanted.told[i], got.told[i]
 	if w.what != g.what {
-		t.Errorf("step %d: %s was asked\n  %s\nbut %s\n  %s", i+1, wanted.side.name, w.what, got.side.name, g.what)
+		all = append(all, fmt.Sprintf("step %d: %s was asked\n  %s\nbut %s\n  %s", i+1, wanted.side.name, w.what, got.side.name, g.what))
 	}
 	var lines []string
 	for _, d := range differences(w.fields, g.fields, wanted.knowns, shown) {
 		lines = append(lines, fmt.Sprintf("  %s:\n    %-11s %s\n    %-11s %s", d.path, wanted.side.name, d.wanted, got.side.name, d.got))
 	}
 	if len(lines) > 0 {
-		t.Errorf("step %d: %s\n%s", i+1, w.what, strings.Join(lines, "\n"))
+		all = append(all, fmt.Sprintf("step %d: %s\n%s", i+1, w.what, strings.Join(lines, "\n")))
 	}
+	return all
 }
 
 // difference is a field that two answers do not have in common.
