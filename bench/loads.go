@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -149,7 +150,13 @@ func (t *turn) fetch(ctx context.Context, js jetstream.JetStream, stream string)
 			}
 			left, count = left-1, count+1
 		}
-		if err := batch.Error(); err != nil {
+		err = batch.Error()
+		if errors.Is(err, nats.ErrNoResponders) && count == 0 {
+			time.Sleep(pollTime) // the servers do not know yet who answers
+			began = time.Now()
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("fetch: %w", err)
 		}
 	}
