@@ -35,8 +35,9 @@ type database struct {
 	opt  databaseOptions
 	bolt *bolt.DB
 	file *os.File // bbolt's own handle
-	// counted: the file system counts the names of a file, see named.
-	counted bool
+	// counted: the file system counts the names of a file, see named. located: it says
+	// which file a name belongs to, see Store.isAt.
+	counted, located bool
 	// stuck: a panic may have left bbolt's locks held; it must not be called again.
 	stuck atomic.Bool
 	// used is the number of bytes up to bbolt's high-water mark, free pages
@@ -96,7 +97,7 @@ func openDatabase(path string, opt databaseOptions) (*database, error) {
 		}
 		return nil, err
 	}
-	d.count()
+	d.locate()
 	// bbolt grows the file by itself only when our estimate was too low.
 	d.bolt.AllocSize = smallestGrowth
 	return d, nil

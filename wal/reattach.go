@@ -29,10 +29,13 @@ func (d *database) named() bool {
 	return syscall.Fstat(int(d.file.Fd()), &st) != nil || st.Nlink > 0
 }
 
-// count remembers whether the file system counts names.
-func (d *database) count() {
+// locate finds out what the file system tells about names, while the file has its own.
+func (d *database) locate() {
 	var st syscall.Stat_t
 	d.counted = syscall.Fstat(int(d.file.Fd()), &st) == nil && st.Nlink > 0
+	there, err := os.Lstat(d.path)
+	open, err2 := d.file.Stat()
+	d.located = err == nil && err2 == nil && os.SameFile(there, open)
 }
 
 // Attached returns ErrRemoved if the store's file is not where it belongs any more:
@@ -51,6 +54,9 @@ func (s *Store) Attached() error {
 
 // isAt reports whether path names the open file, or cannot be asked.
 func (s *Store) isAt(path string) bool {
+	if !s.db.located {
+		return true
+	}
 	there, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return false
