@@ -46,26 +46,40 @@ func (a *attempt) loss() protocol.Loss {
 // losses lists the members whose stores may have held acknowledged entries that
 // the founder's log lacks; none when that cannot be.
 func (a *attempt) losses() []string {
-	var gone []string
-	for _, v := range a.own.Configuration.Voters {
-		here := v == a.own.Voter() || slices.ContainsFunc(a.asked, func(s asked) bool { return s.pin.Voter() == v && s.pin.Lineage == a.own.Lineage })
-		if !here {
-			gone = append(gone, v.Name)
-		}
+	here := func(v protocol.Voter) bool {
+		return v == a.own.Voter() || slices.ContainsFunc(a.asked, func(s asked) bool { return s.pin.Voter() == v && s.pin.Lineage == a.own.Lineage })
 	}
-	if !mayLose(a.own.Configuration, len(gone)) {
+	if !mayLose(a.own.Configuration, here) {
 		return nil
 	}
-	return gone
+	return gone(here, a.own.Configuration, a.inForce)
 }
 
-// mayLose reports whether acknowledged entries may be lost with so many voters
-// of the configuration that ends the best survivor's log. More than half of them
+// gone lists the members, ascending, with a store in one of the configurations that is
+// not here.
+func gone(here func(protocol.Voter) bool, configurations ...protocol.Configuration) []string {
+	var names []string
+	for _, c := range configurations {
+		for _, v := range c.Voters {
+			if !here(v) && !slices.Contains(names, v.Name) {
+				names = append(names, v.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// mayLose reports whether acknowledged entries may be lost with the voters that are not
+// here of the configuration that ends the best survivor's log. More than half of them
 // share a store with every majority of this configuration, and of any that
 // differs by one voter; so one of them knows of a later one if it was committed,
 // and the best log does. Half of them do not: of two voters, one may have added a
 // third and gone on with that.
-func mayLose(c protocol.Configuration, gone int) bool { return gone > 0 && 2*gone >= len(c.Voters) }
+func mayLose(c protocol.Configuration, here func(protocol.Voter) bool) bool {
+	lost := len(gone(here, c))
+	return lost > 0 && 2*lost >= len(c.Voters)
+}
 
 // replaced lists the members whose blank store took the place of a damaged one.
 func (a *attempt) replaced() []string {

@@ -54,8 +54,11 @@ func (s *store) Mark(index uint64) (protocol.Mark, bool) {
 	return protocol.Mark{Index: index, Term: r.term, Lineage: r.lineage}, true
 }
 
-func (s *store) config() protocol.Configuration {
-	for _, r := range slices.Backward(s.log) {
+func (s *store) config() protocol.Configuration { return s.configAt(uint64(len(s.log))) }
+
+// configAt is the newest configuration up to an index.
+func (s *store) configAt(index uint64) protocol.Configuration {
+	for _, r := range slices.Backward(s.log[:min(index, uint64(len(s.log)))]) {
 		if r.config != nil {
 			return *r.config
 		}
@@ -298,7 +301,8 @@ func (c *cluster) reach(a, b string) bool {
 // local is what a node tells its core.
 func (c *cluster) local(n *node) Local {
 	l := Local{Status: n.store.status(n.name), Granted: n.store.granted, Foundings: n.store.foundings(), Log: n.store,
-		Leader: n.leader, Ready: n.ready, InContact: n.contact, LeaderName: n.following}
+		Leader: n.leader, Ready: n.ready, InContact: n.contact, LeaderName: n.following,
+		InForce: n.store.configAt(n.commit)}
 	if n.leader {
 		l.ChangePending = c.changePending(n)
 		for _, v := range slices.Concat(n.store.config().Voters, n.learners) {

@@ -15,7 +15,8 @@ type attempt struct {
 	// own is this store's status at the start. Until the founding, everything
 	// in it but promise and counter stays as it is, or the attempt ends.
 	own     Status
-	asked   []asked // the other members of the view, by name
+	inForce protocol.Configuration // the newest that is committed in the own log
+	asked   []asked                // the other members of the view, by name
 	without []string
 	// operator: a person asked for it (rule P7).
 	operator bool
@@ -130,7 +131,7 @@ func (c *Core) nextEpoch() uint64 {
 func (c *Core) startAttempt(p *prospect, without []string, operator bool) {
 	a := &attempt{
 		Attempt: protocol.Attempt{Epoch: c.nextEpoch(), ID: protocol.AttemptID(c.fresh())},
-		own:     c.local.Status, without: without, operator: operator, endAt: c.now + c.retry(patience<<c.silences),
+		own:     c.local.Status, inForce: c.local.InForce, without: without, operator: operator, endAt: c.now + c.retry(patience<<c.silences),
 	}
 	for _, status := range p.view {
 		if status.Member != c.options.Self {

@@ -91,6 +91,24 @@ func TestLostMajority(t *testing.T) {
 	c.spotless()
 }
 
+// The leader has appended that a voter is removed, whose member has a fresh store, when
+// it loses the lead: what the removed store held is lost as well, and both are named.
+func TestLostMajorityDuringAChange(t *testing.T) {
+	c := formed(t, switches{}, weaknesses{}, "n1", "n2", "n3")
+	c.write("n1", "D0", "n2", "n3")
+	c.must(c.appendConfig("n1", c.nodes["n1"].store.config().Without("n3")), "not appended")
+	c.wipe("n2")
+	c.wipe("n3")
+	c.only("n1", "n2", "n3")
+	c.round("n1") // nobody whom it counts answers
+	c.tick(2 * testReportTicks)
+	c.must(c.said("n1: ", "memory of a majority is lost (n2 and n3)", "run `holdfast found` on n1"), "not both are named")
+	c.must(c.order("n1") == nil, "refused")
+	c.must(c.settleDown() == "", "not formed: %s", c.judge.formed())
+	c.must(c.said("epoch 2 founded from n1", "acknowledged writes that only n2 and n3 held are lost"), "no exact account")
+	c.spotless()
+}
+
 // A majority of frozen voters is lost without a loss: every store is there.
 func TestFoundingThatLosesNothing(t *testing.T) {
 	c := formed(t, switches{}, weaknesses{}, "n1", "n2", "n3")

@@ -32,6 +32,9 @@ type Local struct {
 	LeaderName string
 	// ChangePending: the newest configuration in the log is not committed.
 	ChangePending bool
+	// InForce is the newest configuration in the log that is committed as far as this
+	// store knows.
+	InForce protocol.Configuration
 	// Followers is what a leader knows of the other stores that it replicates
 	// to, in any order.
 	Followers []Follower

@@ -48,7 +48,7 @@ func (c *Core) PlanFound(without []string) (Risk, error) {
 		r.add("%s founds a NEW, EMPTY cluster, epoch %d.", b.Member, c.nextEpoch())
 	default:
 		r.add("%s founds a new lineage, epoch %d, from its own log: lineage %s up to index %d.", b.Member, c.nextEpoch(), b.Lineage, b.LastIndex)
-		if mayLose(b.Configuration, len(lost)) {
+		if mayLose(b.Configuration, p.holds) {
 			r.add("LOST to the cluster: acknowledged writes that only %s held.", list(lost))
 		} else {
 			r.add("No acknowledged write is lost.")

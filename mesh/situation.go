@@ -3,6 +3,8 @@ package mesh
 import (
 	"fmt"
 	"slices"
+
+	"holdfast/protocol"
 )
 
 // situation says where this node stands, why, and what would let it go on.
@@ -211,15 +213,19 @@ func (c *Core) seconds(ticks uint64) string {
 	return fmt.Sprintf("%d s", ticks/uint64(c.options.SecondTicks))
 }
 
+// holds reports whether a voter of the best survivor's lineage is in the view.
+func (p *prospect) holds(v protocol.Voter) bool {
+	return slices.ContainsFunc(p.view, func(s *Status) bool { return s.Voter() == v && s.Lineage == p.best.Lineage })
+}
+
 // lostVoters lists the members whose memory of the best survivor's lineage is
 // gone; for a blank survivor those whose store was set aside.
 func (c *Core) lostVoters(p *prospect) []string {
-	var names []string
-	for _, v := range p.best.Configuration.Voters {
-		if !slices.ContainsFunc(p.view, func(s *Status) bool { return s.Voter() == v && s.Lineage == p.best.Lineage }) {
-			names = append(names, v.Name)
-		}
+	var before protocol.Configuration // that a change which is not committed would replace
+	if p.best.Member == c.options.Self {
+		before = c.local.InForce
 	}
+	names := gone(p.holds, p.best.Configuration, before)
 	for _, s := range p.view {
 		if p.best.Blank() && !s.Replaced.Blank() {
 			names = append(names, s.Member)

@@ -262,8 +262,8 @@ func (c *Core) Status() Status {
 		Commit: c.state.Commit, Release: c.state.Release, Applied: c.applied,
 		Last: c.log.last(), Durable: c.log.durable, LastMark: c.log.lastPosition(),
 		Configuration: newest.Configuration, ConfigurationIndex: newest.Index,
-		ConfigurationCommitted: newest.Index <= c.state.Commit,
-		Ready:                  c.ready(), InContact: c.inContact(), Open: c.open(),
+		ConfigurationCommitted: newest.Index <= c.state.Commit, InForce: c.configurations[0].Configuration,
+		Ready: c.ready(), InContact: c.inContact(), Open: c.open(),
 		Transferring: c.lead != nil && c.lead.transferTo != protocol.Voter{},
 		Frozen:       c.frozen, Failed: c.failed,
 	}

@@ -50,6 +50,7 @@ type Status struct {
 	Configuration          protocol.Configuration // the newest, committed or not
 	ConfigurationIndex     uint64
 	ConfigurationCommitted bool
+	InForce                protocol.Configuration // the newest that is committed, as far as this store knows
 
 	Ready        bool // leader, and an entry of its own term is committed
 	InContact    bool // leader, and heard from a quorum within an election timeout

@@ -48,7 +48,7 @@ func (r *Replica) refreshRaft(l *mesh.Local) {
 	l.Leader, l.Ready, l.InContact = status.Role == replication.Leader, status.Ready, status.InContact
 	l.Standing = status.Role == replication.Candidate
 	l.LeaderName = status.Leader.Name
-	l.ChangePending = !status.ConfigurationCommitted
+	l.ChangePending, l.InForce = !status.ConfigurationCommitted, status.InForce
 	l.Followers = l.Followers[:0]
 	if !l.Leader {
 		return
