@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,13 +125,17 @@ func (l *natsLogger) Errorf(format string, v ...any) {
 // the mesh, with its name, also when the NATS server was just writing to it; a
 // client that went away is no error of ours; and the certificates of routes are
 // verified, by a function that the NATS server does not see.
-var knownToUs = []string{"Error trying to connect to route", "Error flushing", "hostname of solicited routes will not be verified", "TLS route handshake error: EOF"}
+var knownToUs = []string{"Error trying to connect to route", "Error flushing", "hostname of solicited routes will not be verified"}
+
+// goneAway are the ends of a handshake with a member that went down meanwhile. Whatever
+// else ends one, such as another secret, is to be told.
+var goneAway = []string{": EOF", ": connection reset by peer", ": broken pipe"}
 
 func (l *natsLogger) log(level slog.Level, message string) {
-	for _, known := range knownToUs {
-		if strings.Contains(message, known) {
-			level = slog.LevelDebug
-		}
+	handshake := strings.Contains(message, "TLS route handshake error")
+	if slices.ContainsFunc(knownToUs, func(known string) bool { return strings.Contains(message, known) }) ||
+		handshake && slices.ContainsFunc(goneAway, func(end string) bool { return strings.HasSuffix(message, end) }) {
+		level = slog.LevelDebug
 	}
 	l.logger.Log(context.Background(), level, message)
 }
