@@ -64,7 +64,7 @@ func (w *world) flip(h *host) {
 	var texts []string
 	for _, t := range w.checks.history.sorted() {
 		for _, seq := range t.live {
-			if m := t.messages[seq]; m != nil {
+			if m := t.messages[seq]; m != nil && m.text != "" { // a delete marker has none
 				texts = append(texts, m.text)
 			}
 		}
