@@ -93,7 +93,7 @@ func (c *checks) consumersMoved(p *process, s *machine.Stream, at position) {
 		c.resets(t, &state, at)
 		c.pausing(t, consumer, at)
 		if name := s.Name() + "." + k.name; !t.known {
-			t.known = true
+			t.known, t.verified = true, max(t.verified, state.AckFloor.Stream)
 			c.named[name] = append(c.named[name], t)
 		}
 		if n := len(t.handed); count > 0 && (n == 0 || t.handed[n-1].count < count) {
@@ -197,7 +197,9 @@ func (c *checks) floors(p *process) {
 				continue
 			}
 			t := c.consumerTruth(c.keyOfConsumer(p, consumer))
-			if t.unsure || p.position().before(t.reset.at) {
+			// A member alone that was wiped begins again at the same epoch, and what its log
+			// says is not followed before it is longer than the one before.
+			if !t.known || t.unsure || p.position().before(t.reset.at) {
 				continue
 			}
 			for floor := consumer.State().AckFloor.Stream; t.verified < floor; {
