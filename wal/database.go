@@ -36,7 +36,7 @@ type database struct {
 	bolt *bolt.DB
 	file *os.File // bbolt's own handle
 	// counted: the file system counts the names of a file, see named. located: it says
-	// which file a name belongs to, see Store.isAt.
+	// which file a name belongs to, see inPlace.
 	counted, located bool
 	// stuck: a panic may have left bbolt's locks held; it must not be called again.
 	stuck atomic.Bool

@@ -33,9 +33,30 @@ func (d *database) named() bool {
 func (d *database) locate() {
 	var st syscall.Stat_t
 	d.counted = syscall.Fstat(int(d.file.Fd()), &st) == nil && st.Nlink > 0
-	there, err := os.Lstat(d.path)
-	open, err2 := d.file.Stat()
-	d.located = err == nil && err2 == nil && os.SameFile(there, open)
+	there, err := names(d.path, d.file)
+	d.located = there && err == nil
+}
+
+// inPlace reports whether the file's path names it, or cannot be asked.
+func (d *database) inPlace() bool {
+	if !d.located {
+		return true
+	}
+	there, err := names(d.path, d.file)
+	return there || err != nil
+}
+
+// names reports whether a path names an open file. An error: nobody can tell.
+func names(path string, file *os.File) (bool, error) {
+	there, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	open, err := file.Stat()
+	return err == nil && os.SameFile(there, open), err
 }
 
 // Attached returns ErrRemoved if the store's file is not where it belongs any more:
@@ -46,31 +67,15 @@ func (s *Store) Attached() error {
 	if s.closed || s.damage.Load() != nil {
 		return nil
 	}
-	if !s.isAt(s.path) {
+	if !s.db.inPlace() {
 		return fmt.Errorf("store %s: %w", s.path, ErrRemoved)
 	}
 	return nil
 }
 
-// isAt reports whether path names the open file, or cannot be asked.
-func (s *Store) isAt(path string) bool {
-	if !s.db.located {
-		return true
-	}
-	there, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return false
-	}
-	if err != nil {
-		return true
-	}
-	open, err := s.db.file.Stat()
-	return err != nil || os.SameFile(there, open)
-}
-
 // keepRemoved holds on to a file that has no name, or another one, for Reattach.
 func (s *Store) keepRemoved() {
-	if s.damage.Load() != nil || s.isAt(s.path) {
+	if s.damage.Load() != nil || s.db.inPlace() {
 		return
 	}
 	if fd, err := syscall.Dup(int(s.db.file.Fd())); err == nil {
@@ -133,11 +138,8 @@ func (d *Dir) reattach(file *os.File) error {
 // relock takes the lock of the folder that is there now, unless it is the one held.
 func (d *Dir) relock() error {
 	held := d.lock
-	there, err := os.Lstat(filepath.Join(d.path, lockName))
-	if err == nil {
-		if mine, err := held.Stat(); err == nil && os.SameFile(mine, there) {
-			return nil
-		}
+	if there, err := names(filepath.Join(d.path, lockName), held); there && err == nil {
+		return nil
 	}
 	if err := d.takeLock(); err != nil {
 		return err
