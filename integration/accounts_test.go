@@ -2,13 +2,9 @@ package integration
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -199,51 +195,4 @@ func TestTheSystemAccountMovesTheLeader(t *testing.T) {
 		_, err := b.js.AccountInfo(b.ctx)
 		return err
 	})
-}
-
-// Every node answers a request for a report about JetStream, in the place of its NATS
-// server, whose own is off: once, whichever node is asked.
-func TestReportsAboutJetStream(t *testing.T) {
-	requireHoldfast(t)
-	c := startAccounts(t)
-	a := in(t, c.nodes[0], "a")
-	if _, err := a.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.js.Publish(t.Context(), "s", []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	operator := c.nodes[1].connect(t, nats.UserInfo("s", "s"))
-	inbox := operator.NewInbox()
-	answers, err := operator.SubscribeSync(inbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A follower may not have applied the message yet: then all are asked again.
-	eventually(t, time.Minute, "not all of the three nodes report the message", func() error {
-		if err := operator.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, nil); err != nil {
-			return err
-		}
-		answered, found := 0, map[string]bool{}
-		for ; answered < len(c.nodes); answered++ {
-			m, err := answers.NextMsg(5 * time.Second)
-			if err != nil || len(m.Data) == 0 {
-				return errors.Join(errors.New("no answer"), err)
-			}
-			var report server.ServerAPIJszResponse
-			if err := json.Unmarshal(m.Data, &report); err != nil || report.Data == nil || report.Data.Disabled {
-				t.Fatalf("answered %v %s", err, m.Data)
-			}
-			if report.Data.Messages == 1 && report.Data.Meta.Leader != "" && report.Data.Meta.Size == 3 {
-				found[report.Server.Name] = true
-			}
-		}
-		if len(found) < len(c.nodes) {
-			return fmt.Errorf("only %v do", found)
-		}
-		return nil
-	})
-	if m, err := answers.NextMsg(100 * time.Millisecond); err == nil {
-		t.Errorf("somebody answers twice: %s", m.Data)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -162,8 +163,10 @@ func (ls *links) prepare(srv *server.Server) error {
 			if err := ls.refuse(srv, account); err != nil {
 				return err
 			}
-			if err := account.AddMapping(jetstream.ReportSource, jetstream.ReportSubject); err != nil {
-				return fmt.Errorf("account %s: map %s: %w", a.name, jetstream.ReportSource, err)
+			for _, mapping := range jetstream.ReportMappings {
+				if err := account.AddMapping(mapping[0], mapping[1]); err != nil {
+					return fmt.Errorf("account %s: map %s: %w", a.name, mapping[0], err)
+				}
 			}
 		}
 	}
@@ -198,7 +201,34 @@ func (n *Node) serverInfo() *server.ServerInfo {
 	if n.server == nil {
 		return nil
 	}
-	return &server.ServerInfo{Name: n.server.Name(), Host: n.links.options.Host, ID: n.server.ID(), Cluster: n.server.ClusterName(), Version: server.VERSION, Tags: n.links.options.Tags}
+	opts := n.links.options
+	return &server.ServerInfo{
+		Name: n.server.Name(), Host: opts.Host, ID: n.server.ID(), Cluster: n.server.ClusterName(), Version: server.VERSION,
+		Tags: opts.Tags, Metadata: opts.Metadata, FeatureFlags: opts.FeatureFlags,
+	}
+}
+
+// inspectServer calls read with the embedded server, which runs, beside the loop, and
+// then done on the loop. It is for the loop.
+func (n *Node) inspectServer(read func(*server.Server), done func()) {
+	srv := n.server
+	go func() {
+		read(srv)
+		n.mail.call(done)
+	}()
+}
+
+// storage is what reports of JetStream tell of the store: it has messages of either kind,
+// and is synced before anything is acknowledged. -1: only the disk limits it.
+func (n *Node) storage() server.JetStreamConfig {
+	limit, folder := int64(-1), n.config.Store
+	if n.config.StoreLimitMB > 0 {
+		limit = int64(n.config.StoreLimitMB) << 20
+	}
+	if absolute, err := filepath.Abs(folder); err == nil {
+		folder = absolute
+	}
+	return server.JetStreamConfig{MaxMemory: limit, MaxStore: limit, StoreDir: folder, SyncAlways: true, Strict: true}
 }
 
 // accounts are those that have a door.

@@ -128,7 +128,7 @@ func (n *Node) openMember() (err error) {
 		Name: n.config.Name, Cluster: n.config.Cluster.Name, Members: n.memberNames(), Continue: n.config.ContinueWhenLost(),
 		QuarantineStores: n.config.Quarantine.Stores, QuarantineBytes: int64(n.config.Quarantine.MB) << 20,
 		ScrubBytesPerSecond: n.config.ScrubMBPerSecond << 20,
-		Dir:                 n.dir, Environment: n.environment, Accounts: n.links.accounts(), Domain: n.links.included.domain, MaxPayload: n.links.maxPayload(), Zone: time.LoadLocation, Server: n.serverInfo,
+		Dir:                 n.dir, Environment: n.environment, Accounts: n.links.accounts(), Domain: n.links.included.domain, MaxPayload: n.links.maxPayload(), Zone: time.LoadLocation, Server: n.serverInfo, Inspect: n.inspectServer, Storage: n.storage(),
 		Now: func() int64 { return time.Now().UnixNano() }, Elapsed: n.uptime.elapsed,
 		Random: randomNumber, Restoring: n.notify.restoring, Logger: n.logger,
 	})

@@ -191,6 +191,7 @@ func (b *batches) recycled() *proposal {
 // batch waits until it is worth a write of its own or the pipeline is empty.
 func (d *Door) Flush() {
 	d.flushDirect()
+	d.continueReports()
 	if d.role == yielding {
 		d.forward()
 	}

@@ -57,7 +57,6 @@ func (d *Door) OpenDirect() {
 // the servers have heard of it is served.
 func (d *Door) LeaveDirect() {
 	if d.direct.state == directOpen {
-		d.listenForReports(false)
 		for _, name := range sortedKeys(d.direct.subjects) {
 			d.unsubscribeDirect(name)
 		}
@@ -96,7 +95,6 @@ func answersFor(s *machine.Stream) []string {
 // openDirect subscribes for every stream that there is.
 func (d *Door) openDirect() {
 	d.direct.state = directOpen
-	d.listenForReports(true)
 	d.direct.subjects, d.direct.answers = make(map[string]int), make(map[machine.Incarnation][]string)
 	d.direct.mirrors = make(map[string]*machine.Stream)
 	for _, s := range d.machine.Streams() {

@@ -19,6 +19,8 @@
 //   - OpenDirect, while it knows who leads, LeaveDirect before it ends, and
 //     CloseDirect when it does not know for long: direct reads are served by
 //     every node;
+//   - Report, once it may be called at all, and Silence, when it is not any more:
+//     every node tells operators what it does;
 //   - Barriered, for each barrier that the door asked for;
 //   - Tick, about 50 times a second;
 //   - Flush, after a round of these calls: it proposes what has come together.

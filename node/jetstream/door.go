@@ -64,6 +64,13 @@ type Options struct {
 	// Server tells what the NATS server is called, nil while there is none; a nil
 	// function: nobody asks. See report.go.
 	Server func() *server.ServerInfo
+	// Inspect calls read with the NATS server, beside the goroutine that calls the
+	// door, and then done on it. It is not called while Server tells nothing.
+	Inspect func(read func(*server.Server), done func())
+	// Served are the accounts that have JetStream, as the machine knows them, and
+	// Storage is what reports tell of the store.
+	Served  []string
+	Storage server.JetStreamConfig
 	// Queue is what the doors of one node share. Nil: this door is the only one.
 	Queue *Queue
 	// Zone finds a time zone by its name, as time.LoadLocation does; nil: there
@@ -140,6 +147,9 @@ type Door struct {
 	deadlines deadlines
 	listeners map[listener][]*consumer // push consumers by whom they deliver to
 	hear      func(subject, queue string, listens bool)
+
+	reports     []*jetStreamReport // under way, see report_jetstream.go
+	inspections int                // requests that wait for the NATS server, see report.go
 
 	held []Message // copies of what arrived during a hand-over
 

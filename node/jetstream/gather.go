@@ -37,7 +37,7 @@ func (g *gather) waits(open int, now int64) bool {
 // batches until the next Tick.
 func (d *Door) Wake() int64 {
 	b := &d.batches
-	if (len(d.direct.batches) > 0 || d.transfers.ready()) && d.bus.Pending() <= d.options.MaxOutbound {
+	if len(d.reports) > 0 || (len(d.direct.batches) > 0 || d.transfers.ready()) && d.bus.Pending() <= d.options.MaxOutbound {
 		return d.node.Now()
 	}
 	if r := &d.reads; d.role == leading && !r.underWay && len(r.next) > 0 && !r.next[0].early(d.readable(), d.node.Now()) {

@@ -3,62 +3,105 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
-
-	"holdfast/node/machine"
 )
 
-// Operators ask every server of a cluster for a report about its JetStream
-// (`nats server report jetstream`). The embedded NATS server would say that its own
-// is off, so it maps the subject of such a request, in the system account, to
-// ReportSubject, and the door of that account answers: on every node that knows who
-// leads, each for itself.
+// Operators ask every server of a cluster what it does (`nats server list`, `nats
+// server report jetstream`). The embedded NATS server would say that its JetStream is
+// off. So it maps the subjects of the requests that speak of JetStream, in the system
+// account, and the door of that account answers: on every node, each for itself, with
+// what the NATS server tells of itself (Options.Inspect) and what the node has.
+
+// ReportMappings are the subjects that the NATS server would answer itself, and what
+// they are mapped to. A wildcard is the ID of a server, or PING for all of them, or the
+// name of an account.
+var ReportMappings = [][2]string{
+	{"$SYS.REQ.SERVER.PING", serverReports + "STATSZ." + reportPing},
+	{"$SYS.REQ.SERVER.*.STATSZ", serverReports + "STATSZ.{{wildcard(1)}}"},
+	{"$SYS.REQ.SERVER.*.VARZ", serverReports + "VARZ.{{wildcard(1)}}"},
+	{"$SYS.REQ.SERVER.*.JSZ", serverReports + "JSZ.{{wildcard(1)}}"},
+	{"$SYS.REQ.SERVER.*.HEALTHZ", serverReports + "HEALTHZ.{{wildcard(1)}}"},
+	{"$SYS.REQ.SERVER.*.ACCOUNTZ", serverReports + "ACCOUNTZ.{{wildcard(1)}}"},
+	{"$SYS.REQ.ACCOUNT.*.JSZ", accountReports + "JSZ.{{wildcard(1)}}"},
+	{"$SYS.REQ.ACCOUNT.*.INFO", accountReports + "INFO.{{wildcard(1)}}"},
+}
 
 const (
-	// ReportSource is the subject that the NATS server would answer itself. The
-	// wildcard is the ID of a server, or PING for all.
-	ReportSource = "$SYS.REQ.SERVER.*.JSZ"
-	// ReportSubject is what it is mapped to, with the same token at the end.
-	ReportSubject = reportPrefix + "{{wildcard(1)}}"
-
-	reportPrefix = "$JS.REPORT.JSZ."
-	reportPing   = "PING"
-	// reportedAccounts is how many accounts a report tells of if nobody says so.
-	reportedAccounts = 1024
-	// badRequest is the status of HTTP that says so.
-	badRequest = 400
+	reportPrefix   = "$JS.REPORT."
+	serverReports  = reportPrefix + "SERVER."
+	accountReports = reportPrefix + "ACCOUNT."
+	reportPing     = "PING"
+	// maxInspections bounds the requests that wait for the NATS server.
+	maxInspections = 64
+	// badRequest and failedRequest are the codes of errors, those of HTTP.
+	badRequest, failedRequest = 400, 500
 )
 
-// report answers a request for a report, in the way of zReq of the NATS server.
+// inquiry is a request for a report.
+type inquiry struct {
+	reply   []byte
+	payload []byte
+	packed  bool               // whoever asks can unpack an answer
+	account string             // whom it is about, if it is about an account; a NATS account's name
+	info    *server.ServerInfo // who answers
+}
+
+var serverReporters = map[string]func(*Door, *inquiry){
+	"STATSZ":   (*Door).reportStatsz,
+	"VARZ":     (*Door).reportVarz,
+	"JSZ":      (*Door).reportJsz,
+	"HEALTHZ":  (*Door).reportHealthz,
+	"ACCOUNTZ": (*Door).reportAccountz,
+}
+
+var accountReporters = map[string]func(*Door, *inquiry){
+	"JSZ":  (*Door).reportAccountJsz,
+	"INFO": (*Door).reportAccountInfo,
+}
+
+// report takes a request for a report, in the way of zReq of the NATS server.
 func (d *Door) report(m *Message) {
 	if d.options.Server == nil || len(m.Reply) == 0 {
 		return
 	}
 	info := d.options.Server()
-	if to := string(m.Subject[len(reportPrefix):]); info == nil || to != reportPing && to != info.ID {
+	if info == nil {
 		return
 	}
-	info.Domain, info.JetStream, info.Time = d.options.Domain, true, d.time()
-	var asked server.JszEventOptions
-	response := server.ServerAPIResponse{Server: info}
-	if err := json.Unmarshal(m.Payload, &asked); err != nil && len(m.Payload) > 0 {
-		response.Error = &server.ApiError{Code: badRequest, Description: err.Error()}
-	} else if !concernsServer(info, &asked.EventFilterOptions) || asked.LeaderOnly && !d.leadsCluster() {
+	scope, name, _ := strings.Cut(strings.TrimPrefix(string(m.Subject), reportPrefix), ".")
+	kind, about, _ := strings.Cut(name, ".")
+	q := &inquiry{reply: bytes.Clone(m.Reply), payload: bytes.Clone(m.Payload), info: info}
+	encodings := strings.ToLower(string(headerValue(m.Header, "Accept-Encoding")))
+	q.packed = strings.Contains(encodings, "snappy") || strings.Contains(encodings, "s2")
+	info.Domain, info.Time = d.options.Domain, d.time()
+	info.SetJetStreamEnabled()
+	info.SetBinaryStreamSnapshot()
+	reporter := serverReporters[kind]
+	if scope == "ACCOUNT" {
+		reporter, q.account = accountReporters[kind], about
+	} else if about != reportPing && about != info.ID {
 		return
-	} else {
-		response.Data = d.reportJetStream(info, &asked.JSzOptions)
 	}
-	if body, err := json.Marshal(&response); err == nil && len(body) <= d.options.MaxAnswer {
-		d.bus.Publish(m.Reply, nil, nil, body)
+	if reporter != nil {
+		reporter(d, q)
 	}
 }
 
-func (d *Door) leadsCluster() bool {
-	cluster := d.node.Cluster()
-	return cluster == nil || cluster.Leader == d.options.Name
+// accepts reads what is asked, and reports whether it is for this server. What cannot
+// be read is answered.
+func (d *Door) accepts(q *inquiry, asked any, filter *server.EventFilterOptions) bool {
+	if len(q.payload) == 0 {
+		return true
+	}
+	if err := json.Unmarshal(q.payload, asked); err != nil {
+		d.refuse(q, badRequest, err)
+		return false
+	}
+	return concernsServer(q.info, filter)
 }
 
 // concernsServer reports whether a request is for that server, by what it asks for.
@@ -78,132 +121,63 @@ func concernsServer(info *server.ServerInfo, filter *server.EventFilterOptions) 
 	return true
 }
 
-// reportJetStream describes what this node has.
-func (d *Door) reportJetStream(info *server.ServerInfo, asked *server.JSzOptions) *server.JSInfo {
-	cluster := d.node.Cluster()
-	leads := d.leadsCluster()
-	report := &server.JSInfo{ID: info.ID, Now: d.time(), Config: server.JetStreamConfig{Domain: d.options.Domain}, Meta: describeMeta(cluster, d.options.Members)}
-	report.API.Level = server.JSApiLevel
-	for _, o := range d.queue.doors {
-		stats := o.apiStats()
-		report.API.Total += stats.Total
-		report.API.Errors += stats.Errors
-	}
-	var details []*server.AccountDetail
-	streams := d.log.Streams() // by account
-	for from := 0; from < len(streams); {
-		account, to := streams[from].Account(), from
-		for to < len(streams) && streams[to].Account() == account {
-			to++
-		}
-		detail := d.reportAccount(account, streams[from:to], asked, leads)
-		for _, s := range streams[from:to] {
-			state := s.State()
-			report.Messages, report.Bytes = report.Messages+state.Msgs, report.Bytes+state.Bytes
-			report.Consumers += state.Consumers
-		}
-		report.Memory, report.Store = report.Memory+detail.Memory, report.Store+detail.Store
-		report.ReservedMemory += detail.ReservedMemory
-		report.ReservedStore += detail.ReservedStore
-		details = append(details, detail)
-		from = to
-	}
-	report.Streams, report.Accounts, report.Total = len(streams), len(details), len(details)
-	if asked.RaftGroups && leads {
-		report.StreamsLeader, report.ConsumersLeader = report.Streams, report.Consumers
-	}
-	report.AccountDetails = chosenAccounts(details, asked)
-	return report
+// refuse answers with an error.
+func (d *Door) refuse(q *inquiry, code int, err error) {
+	d.sendReport(q, &server.ServerAPIResponse{Server: q.info, Error: &server.ApiError{Code: code, Description: err.Error()}})
 }
 
-// chosenAccounts are the accounts that a request wants to have described.
-func chosenAccounts(details []*server.AccountDetail, asked *server.JSzOptions) []*server.AccountDetail {
-	if at := slices.IndexFunc(details, func(a *server.AccountDetail) bool { return a.Name == asked.Account }); at >= 0 {
-		return details[at : at+1]
+// respond answers with a report, or why there is none.
+func (d *Door) respond(q *inquiry, report any, err error) {
+	if err != nil {
+		d.refuse(q, failedRequest, err)
+		return
 	}
-	if !asked.Accounts && (!asked.Streams && !asked.Consumer || asked.Account != "") {
-		return nil
-	}
-	limit := asked.Limit
-	if limit <= 0 {
-		limit = reportedAccounts
-	}
-	from := min(max(asked.Offset, 0), len(details))
-	return details[from:min(from+limit, len(details))]
+	d.sendReport(q, &server.ServerAPIResponse{Server: q.info, Data: report})
 }
 
-// reportAccount describes an account, with its streams if they are asked for.
-func (d *Door) reportAccount(a *machine.Account, streams []*machine.Stream, asked *server.JSzOptions, leads bool) *server.AccountDetail {
-	name := a.Name()
-	if name == machine.DefaultAccount {
-		name = server.DEFAULT_GLOBAL_ACCOUNT
+func (d *Door) sendReport(q *inquiry, response any) {
+	body, err := json.Marshal(response)
+	if err == nil && len(body) > d.options.MaxAnswer {
+		err = errLargeReport(len(body), d.options.MaxAnswer)
 	}
-	detail := &server.AccountDetail{Name: name, Id: name}
-	detail.ReservedMemory, detail.ReservedStore = a.Reserved()
-	detail.API.Level = server.JSApiLevel
-	describes := (asked.Streams || asked.Consumer) && (leads || !asked.StreamLeaderOnly) && (asked.Account == "" || asked.Account == name)
-	for _, s := range streams {
-		if bytes := s.State().Bytes; s.Config().Storage == server.MemoryStorage {
-			detail.Memory += bytes
-		} else {
-			detail.Store += bytes
-		}
-		if describes {
-			detail.Streams = append(detail.Streams, d.reportStream(s, asked))
-		}
+	if err != nil {
+		d.counts.Oversized++
+		d.logger.Warn("report cannot be sent", "error", err)
+		body, _ = json.Marshal(&server.ServerAPIResponse{Server: q.info, Error: &server.ApiError{Code: failedRequest, Description: err.Error()}})
 	}
-	return detail
+	d.bus.Publish(q.reply, nil, nil, body)
 }
 
-func (d *Door) reportStream(s *machine.Stream, asked *server.JSzOptions) server.StreamDetail {
-	detail := server.StreamDetail{Name: s.Name(), Created: s.Created(), Cluster: d.node.Cluster(), State: s.State()}
-	if asked.Config {
-		config := *s.Config()
-		config.Metadata = withVersion(config.Metadata)
-		detail.Config = &config
-	}
-	if asked.RaftGroups {
-		detail.RaftGroup = s.Name() // all are in one group; tools tell streams apart by this
-	}
-	if asked.Consumer {
-		for _, c := range s.Consumers() {
-			consumer := d.describeConsumer(c)
-			if !asked.Config {
-				consumer.Config = nil
-			}
-			detail.Consumer = append(detail.Consumer, consumer)
-			if asked.RaftGroups {
-				detail.ConsumerRaftGroups = append(detail.ConsumerRaftGroups, &server.RaftGroupDetail{Name: c.Name(), RaftGroup: s.Name() + "." + c.Name()})
-			}
-		}
-	}
-	return detail
+func errLargeReport(bytes, most int) error {
+	return fmt.Errorf("the report has more than %d bytes, an answer may have %d: ask for one account, fewer accounts at a time (offset and limit), or without consumers or configurations", bytes, most)
 }
 
-// describeMeta describes the cluster as the group of servers that JetStream's meta
-// data are in; nil: there is no cluster.
-func describeMeta(cluster *server.ClusterInfo, members int) *server.MetaClusterInfo {
-	if cluster == nil {
-		return nil
+// inspect has read called with the NATS server, beside the loop, and then answer.
+func (d *Door) inspect(read func(*server.Server), answer func()) {
+	if d.options.Inspect == nil || d.inspections >= maxInspections {
+		d.counts.Dropped++
+		return
 	}
-	meta := &server.MetaClusterInfo{Name: cluster.Name, Leader: cluster.Leader, Peer: cluster.Leader, Size: members, QuorumNeeded: members/2 + 1}
-	for _, p := range cluster.Replicas {
-		replica := *p
-		replica.Peer = p.Name
-		meta.Replicas = append(meta.Replicas, &replica)
-	}
-	return meta
+	d.inspections++
+	d.options.Inspect(read, func() {
+		d.inspections--
+		answer()
+	})
 }
 
-// listenForReports begins or ends to answer requests for reports.
-func (d *Door) listenForReports(listen bool) {
-	switch {
-	case !d.options.System:
-	case listen:
-		d.bus.Subscribe(reportPrefix+"*", "")
-	default:
-		d.bus.Unsubscribe(reportPrefix+"*", "")
+// Report begins to answer requests for reports, until Silence.
+func (d *Door) Report() {
+	if d.options.System {
+		d.bus.Subscribe(reportPrefix+">", "")
 	}
+}
+
+// Silence ends it, when the node ends or its store is exchanged for another.
+func (d *Door) Silence() {
+	if d.options.System {
+		d.bus.Unsubscribe(reportPrefix+">", "")
+	}
+	d.reports = nil
 }
 
 // isReport reports whether a message asks for a report.

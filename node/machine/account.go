@@ -49,6 +49,18 @@ func (a *Account) Stream(name string) *Stream { return a.streams[name] }
 // StreamCount is the number of the account's streams.
 func (a *Account) StreamCount() int { return len(a.streams) }
 
+// AccountsWithStreams are those that have any, by name.
+func (m *Machine) AccountsWithStreams() []*Account {
+	var all []*Account
+	for _, a := range m.accounts {
+		if len(a.streams) > 0 {
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(all, func(a, b *Account) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
 // ConsumerCount is the number of consumers of the account's streams.
 func (a *Account) ConsumerCount() int {
 	count := 0

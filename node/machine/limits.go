@@ -117,6 +117,14 @@ func (a *Account) Usage() (memory, store uint64) {
 	return memory, store
 }
 
+// Stored is how many bytes of that a member has.
+func (a *Account) Stored() (memory, store uint64) {
+	for i := range a.usage {
+		memory, store = memory+a.usage[i].memory, store+a.usage[i].store
+	}
+	return memory, store
+}
+
 // Reserved is how many bytes the account's streams may take together, as far as
 // they have such a limit. Replicas do not count (reservedStorage of the NATS
 // server).

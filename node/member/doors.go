@@ -43,13 +43,20 @@ type doors struct {
 const placeBits = 16
 
 func (l *life) openDoors() {
+	var served []string
+	for _, account := range l.options.Accounts {
+		if !account.System {
+			served = append(served, account.Name)
+		}
+	}
 	for place, account := range l.options.Accounts {
 		l.doors.list = append(l.doors.list, jetstream.New(jetstream.Options{
 			Machine: l.machine, Account: account.Name, System: account.System, Imports: account.Imports, Bus: account.Bus, Node: counter{l, place}, Queue: &l.doors.queue,
 			Limits: account.Limits, Allowed: account.Allowed, Domain: l.options.Domain,
-			Name: l.options.Name, Members: len(l.options.Members), Server: l.options.Server, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
+			Name: l.options.Name, Members: len(l.options.Members), Server: l.options.Server, Inspect: l.options.Inspect, Served: served, Storage: l.options.Storage, Logger: l.logger, Random: l.options.random(), Zone: l.options.Zone, MaxPayload: l.options.MaxPayload,
 		}))
 	}
+	l.doors.each((*jetstream.Door).Report)
 }
 
 // warnOfUnserved names the accounts that have streams, as of the checkpoint, and no

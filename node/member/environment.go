@@ -57,13 +57,15 @@ type Options struct {
 	// Accounts are those that have JetStream. What the log holds of others stays,
 	// and nobody reaches it.
 	Accounts   []Account
-	Domain     string                                    // of JetStream; empty: none
-	MaxPayload int                                       // of a client's message, in bytes
-	Now        func() int64                              // the wall clock, nanoseconds since 1970; it may be wrong and jump
-	Elapsed    func() int64                              // nanoseconds since any moment; it never jumps
-	Random     func() uint64                             // identifiers and seeds
-	Zone       func(name string) (*time.Location, error) // of schedules; nil: there are none
-	Server     func() *server.ServerInfo                 // what the NATS server is called, see jetstream.Options; nil: nobody asks
+	Domain     string                                       // of JetStream; empty: none
+	MaxPayload int                                          // of a client's message, in bytes
+	Now        func() int64                                 // the wall clock, nanoseconds since 1970; it may be wrong and jump
+	Elapsed    func() int64                                 // nanoseconds since any moment; it never jumps
+	Random     func() uint64                                // identifiers and seeds
+	Zone       func(name string) (*time.Location, error)    // of schedules; nil: there are none
+	Server     func() *server.ServerInfo                    // what the NATS server is called, see jetstream.Options; nil: nobody asks
+	Inspect    func(read func(*server.Server), done func()) // has the NATS server read, see jetstream.Options
+	Storage    server.JetStreamConfig                       // what reports tell of the store
 	// Restoring is told how far a copy of another member's store is, in percent.
 	Restoring func(percent uint64)
 	Logger    *slog.Logger

@@ -443,6 +443,7 @@ func (l *life) close() error {
 		l.doors.each((*jetstream.Door).Follow)
 	}
 	l.doors.each((*jetstream.Door).CloseDirect)
+	l.doors.each((*jetstream.Door).Silence)
 	l.environment.End()
 	l.closeCopies()
 	return l.store.Close()
