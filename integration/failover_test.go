@@ -172,11 +172,7 @@ func TestLeaderStopped(t *testing.T) {
 		leader.start(t)
 		c.waitReady(t)
 	}
-	acked, refused := ledger.counts()
-	t.Logf("%d publishes acknowledged", acked)
-	if refused > 0 {
-		t.Errorf("%d publishes failed during planned stops: %q", refused, ledger.errors())
-	}
+	ledger.wantNoneRefused(t, "during planned stops")
 	for _, n := range c.nodes {
 		ledger.verify(t, n, first.stream)
 	}
@@ -207,9 +203,7 @@ func TestFollowerStopped(t *testing.T) {
 	follower.start(t)
 	c.waitReady(t)
 	load.finish()
-	if _, refused := ledger.counts(); refused > 0 {
-		t.Errorf("%d publishes failed while a follower was stopped: %q", refused, ledger.errors())
-	}
+	ledger.wantNoneRefused(t, "while a follower was stopped")
 	for _, n := range c.nodes {
 		ledger.verify(t, n, moving.stream)
 	}
@@ -280,11 +274,7 @@ func TestLeaderVanishes(t *testing.T) {
 		client.info(stream)
 	}
 	load.finish()
-	acked, refused := ledger.counts()
-	t.Logf("%d publishes acknowledged without the one that vanished", acked)
-	if refused > 0 {
-		t.Errorf("%d publishes failed although there is a leader: %q", refused, ledger.errors())
-	}
+	ledger.wantNoneRefused(t, "without the leader that vanished")
 	replicas(t, client.info(stream), vanished.name)
 	vanished.resume(t)
 	c.waitFormed(t)

@@ -42,6 +42,20 @@ func (l *ledger) counts() (acked, refused int) {
 	return len(l.acked), len(l.refused)
 }
 
+// wantNoneRefused expects that every publish of a load was acknowledged, and that there
+// were any; when says what happened meanwhile.
+func (l *ledger) wantNoneRefused(t *testing.T, when string) {
+	t.Helper()
+	acked, refused := l.counts()
+	t.Logf("%d publishes acknowledged %s", acked, when)
+	if acked == 0 {
+		t.Errorf("no publish was acknowledged %s: that is no test", when)
+	}
+	if refused > 0 {
+		t.Errorf("%d publishes failed %s: %q", refused, when, l.errors())
+	}
+}
+
 // errors are the distinct reasons of refused publishes with their numbers.
 func (l *ledger) errors() []string {
 	l.mu.Lock()

@@ -1,15 +1,17 @@
 package integration
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"holdfast/internal/servers"
 )
 
 // program is the path of the binary under test, built once.
@@ -63,25 +65,17 @@ func run(m *testing.M) int {
 		return 1
 	}
 	program = filepath.Join(folder, "server")
-	build := buildCommand()
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build %s: %v\n%s", underTest.source(), err, out)
+	if err := servers.Build(context.Background(), "", program, underTest.source()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	keepStoresInMemory()
-	return m.Run()
-}
-
-// buildCommand builds the binary under test: as users get it, or with the race
-// detector, which ends a process that it catches.
-func buildCommand() *exec.Cmd {
-	if raceDetector {
-		os.Setenv("GORACE", "halt_on_error=1")
-		return exec.Command("go", "build", "-race", "-trimpath", "-o", program, underTest.source())
+	code := m.Run()
+	if err := servers.Races(folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", program, underTest.source())
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return build
+	return code
 }
 
 // enoughMemory is more than all tests together store at any time.

@@ -63,11 +63,7 @@ func TestLeaderStepsDown(t *testing.T) {
 		})
 	}
 	load.finish()
-	acked, refused := ledger.counts()
-	t.Logf("%d publishes acknowledged", acked)
-	if refused > 0 {
-		t.Errorf("%d publishes failed while leaders stepped down: %q", refused, ledger.errors())
-	}
+	ledger.wantNoneRefused(t, "while leaders stepped down")
 	for _, n := range c.nodes {
 		ledger.verify(t, n, first.stream)
 	}

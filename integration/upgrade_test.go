@@ -89,11 +89,7 @@ func upgradeWipesEveryNode(t *testing.T, end func(*node, testing.TB)) {
 
 	s.step(5, "everything is there")
 	c.waitFormed(t)
-	acked, refused := ledger.counts()
-	t.Logf("%d messages acknowledged", acked)
-	if refused > 0 {
-		t.Errorf("%d publishes failed although they were repeated: %q", refused, ledger.errors())
-	}
+	ledger.wantNoneRefused(t, "with repetitions")
 	for _, n := range c.nodes {
 		ledger.verify(t, n, setup.stream)
 	}

@@ -99,7 +99,7 @@ func (o *options) run(ctx context.Context, out io.Writer) (all []finding, err er
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	defer func() { err = errors.Join(err, servers.Races(folder), os.RemoveAll(folder)) }()
 	target, program := servers.Targets[0], filepath.Join(folder, "holdfast")
 	if err := servers.Build(ctx, "", program, target.Source); err != nil {
 		return nil, err
@@ -159,11 +159,17 @@ func (s *soak) run(ctx context.Context) error {
 	defer cancel()
 	var err error
 	var watching sync.WaitGroup
-	watching.Go(func() { err = s.watch.look(churning, s.length, s.churn.said(s.out)) })
-	churnErr := s.churn.goOn(ctx, s.length)
+	watching.Go(func() {
+		err = s.watch.look(churning, s.length, s.churn.said(s.out))
+		cancel() // without a look at the nodes, churn proves nothing
+	})
+	churnErr := s.churn.goOn(churning, s.length)
 	cancel()
 	watching.Wait()
-	if err := errors.Join(churnErr, err); err != nil {
+	if err == nil {
+		err = churnErr
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "\n%v of churn: %s\n\n", s.length, s.churn.counts())

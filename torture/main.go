@@ -112,7 +112,7 @@ func (o *options) outside(ctx context.Context, arguments []string) (code int, er
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	defer func() { err = errors.Join(err, servers.Races(folder), os.RemoveAll(folder)) }()
 	if err := o.build(ctx, folder); err != nil {
 		return 0, err
 	}

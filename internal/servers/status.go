@@ -121,12 +121,14 @@ func (c *Cluster) WaitWhole(ctx context.Context, limit time.Duration) error {
 // wholePause is the pause between two looks at a cluster.
 const wholePause = 20 * time.Millisecond
 
-// Await calls probe until it returns no error, for at most limit, and returns the
-// last error then.
+// Await calls probe until it returns no error, for about limit, and returns the last
+// error then. The last probe begins after limit: one that was held up together with
+// this process, as when the machine sleeps, decides nothing.
 func Await(ctx context.Context, limit, pause time.Duration, probe func() error) error {
 	for deadline := time.Now().Add(limit); ; {
+		last := time.Now().After(deadline)
 		err := probe()
-		if err == nil || time.Now().After(deadline) {
+		if err == nil || last {
 			return err
 		}
 		select {

@@ -50,11 +50,18 @@ func Names() []string {
 
 // Build makes a binary of a package, statically linked as it is shipped, of the
 // module in a folder ("": the one around us). Flags are further ones of `go build`.
+// In a program with the race detector, Holdfast gets it too; see [Races].
 func Build(ctx context.Context, module, program, source string, flags ...string) error {
-	arguments := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", program}, flags...)
+	arguments, cgo := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", program}, flags...), "CGO_ENABLED=0"
+	if RaceDetector && source == Targets[0].Source {
+		if err := watchRaces(program); err != nil {
+			return err
+		}
+		arguments, cgo = append(arguments, "-race"), "CGO_ENABLED=1"
+	}
 	command := exec.CommandContext(ctx, "go", append(arguments, source)...)
 	command.Dir = module
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	command.Env = append(os.Environ(), cgo)
 	if out, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", source, err, out)
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"testing"
@@ -20,7 +21,8 @@ func TestFormatsHaveTheirVersions(t *testing.T) {
 		want    string
 	}{
 		{"batch", batchVersion, everyCommand(), "1 a1390d86"},
-		{"value of the checkpoint", valueVersion, everyValue(t), "3 3eec3eae"},
+		{"value of the checkpoint", valueVersion, everyValue(t), "3 cd12ed16"},
+		{"state of a stream and of a consumer, pages, limits", valueVersion, everyPart(), "3 b4ac89b7"},
 	} {
 		if sum := fmt.Sprintf("%d %08x", format.version, crc32.ChecksumIEEE(format.written)); sum != format.want {
 			t.Errorf("%s: version and checksum are %q, they were %q", format.name, sum, format.want)
@@ -91,8 +93,13 @@ func everyValue(t *testing.T) (written []byte) {
 	w.batch.Preface(PrefaceSchedule, uint64(epoch)+1, uint64(ScheduleFine))
 	w.publish(s, "s.when", "Nats-Schedule", "@at 2100-01-01T00:00:00Z", "Nats-Schedule-Target", "s.target")
 	w.batch.DeleteMessage(s.Incarnation(), 5, true)
+	for seq := range uint64(5) { // so that a block is packed anew
+		w.batch.DeleteMessage(s.Incarnation(), 17+seq, false)
+	}
 	w.batch.Fast(s.Incarnation(), &FastMember{ID: []byte("fast"), Seq: 1, Begin: true, Flow: 1, Reply: []byte("reply")})
 	w.batch.Publish(s.Incarnation(), []byte("s.fast"), nil, nil)
+	w.apply()
+	w.batch.LimitAccount(&DefaultLimits)
 	w.apply()
 	w.deliver(c, 9)
 	w.ack(c, AckDone, 0, 1, 1, 3, 3)
@@ -103,15 +110,52 @@ func everyValue(t *testing.T) (written []byte) {
 		kind := p.Key[0]
 		seen[kind] = true
 		written = append(written, p.Key...)
-		if kind != keyStream && kind != keyConsumer {
+		if kind != keyStream && kind != keyConsumer && kind != keyLimits {
 			written = append(written, p.Value...)
 		}
 	}
-	for _, kind := range []byte{keyStream, keyStreamState, keyNames, keyBlock, keyAlive, keyDedup, keySchedule, keyConsumer, keyConsumerState, keyConsumerCount, keyEntries} {
+	for _, kind := range []byte{keyStream, keyStreamState, keyNames, keyBlock, keyAlive, keyDedup, keySchedule, keyConsumer, keyConsumerState, keyConsumerCount, keyEntries, keyLimits} {
 		if !seen[kind] {
 			t.Errorf("there is no value of kind %d", kind)
 		}
 	}
 	expect(t, "deletes", len(deletes), 0)
 	return written
+}
+
+// everyPart are the parts of a checkpoint's values, each with a number of its own, so
+// that two that are exchanged show, and with more subjects than a page has.
+func everyPart() (written []byte) {
+	c := &Consumer{
+		cursor: 1, nextSeq: 2, lastGiven: 3, floorConsumer: 4, floorStream: 5, nextOrder: 6, lastDelivery: 7, lastAck: 8,
+		skips: []uint64{9, 11}, exhausted: map[uint64]uint32{14: 15, 18: 16}, watches: true, count: 17,
+	}
+	c.pending.append(delivered{seq: 20, first: 21, due: 22, order: 23, tries: 24})
+	c.pending.append(delivered{seq: 50, first: 25, due: 26, order: 27, tries: 28})
+	written = c.appendCount(c.appendState(written))
+
+	s := &Stream{
+		first: 31, last: 32, lastStamp: 33, stored: 34, review: review{next: 36, end: 37, unneeded: true}, lastID: "last", intake: true,
+		origins: map[string]*originState{"a": {seq: 38, at: 39, identity: "identity"}, "b": {seq: 40, at: 41, identity: "another"}},
+		fast: map[string]*fastBatch{
+			"fast": {seq: 42, stored: 43, flow: 44, gapOk: true, reply: "reply"}, "waiting": {seq: 45, stored: 46, flow: 47, waits: true, reply: "other"},
+		},
+	}
+	s.dedup.next = 35
+	written = s.appendState(written)
+	s = &Stream{mirrorReady: true}
+	written = s.appendState(written)
+	for i := range namesPerPage + 3 {
+		s.subjects.add(fmt.Sprint("subject.", i))
+	}
+	s.subjects.release(7)
+	written = s.appendNames(s.appendNames(written, 0), 1)
+
+	written = (&dedupPage{ids: []string{"first", "second"}, entries: []dedupEntry{{seq: 48, stamp: 49}, {seq: 50, stamp: 51}}}).append(written)
+	// Pages that are full have a bound of their own, which whoever reads them knows.
+	written = binary.BigEndian.AppendUint64(written, dedupPageEntries)
+	written = binary.BigEndian.AppendUint64(written, blockMessages)
+	written = binary.BigEndian.AppendUint64(written, entryChunkSize)
+	limits := (&Account{name: "account"}).appendLimits(nil)
+	return append(written, limits[:1+len("account")]...)
 }
