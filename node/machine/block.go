@@ -273,8 +273,8 @@ func (b *block) encodePage(o *openRows, kept *keptRows) []byte {
 	page := make([]byte, end+columnPadding, end+columnPadding+valueTrailer)
 	binary.LittleEndian.PutUint64(page, b.first)
 	binary.LittleEndian.PutUint32(page[8:], uint32(b.count))
-	binary.LittleEndian.PutUint32(page[16:], uint32(len(o.entry)))
 	binary.LittleEndian.PutUint32(page[12:], uint32(rows))
+	binary.LittleEndian.PutUint32(page[16:], uint32(len(o.entry)))
 	for i := range cols {
 		binary.LittleEndian.PutUint64(page[20+9*i:], cols[i].base)
 		page[20+9*i+8] = cols[i].width
