@@ -18,11 +18,16 @@ UNIT_TESTS = ./node/simulation $(filter-out %/node/simulation,$(shell $(GO) list
 # The packages with switches that turn rules off, behind the build tag "explore".
 RULES = ./mesh ./replication ./node/replica ./node/explore
 
+# Process tests that are quick and between them publish, consume, kill, wipe, copy, and
+# change who votes and who leads: `make test` runs them with the race detector as well.
+RACE_TESTS = ^Test(TourThreeNodes|LeaderKilled|FollowerWiped|LeaderDiesDuringACopy|LeaderStepsDown|RestartAll|BitFlipsWhileRunning)$$
+HAS_COMPILER := $(shell command -v $$($(GO) env CC))
+
 # How long each fuzz target runs: a smoke test in `make test`, longer by hand
 # with `make fuzz FUZZ_TIME=5m`.
 FUZZ_TIME ?= 10s
 
-.PHONY: build test beside lint format vet staticcheck unit process race fuzz simulate simulate-long schedules check-long power torture soak tools bench demo clean
+.PHONY: build test beside lint format vet staticcheck unit process race race-some race-build fuzz simulate simulate-long schedules check-long power torture soak tools bench demo clean
 
 build: ## one static binary, ./holdfast
 	$(GO) build -o holdfast .
@@ -30,9 +35,11 @@ build: ## one static binary, ./holdfast
 test: format vet unit ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse process beside
 	@[ -w /dev/fuse ] || echo "NOT TESTED HERE, for want of root and /dev/fuse: power cuts, disks that fail"
+	@[ -n "$(HAS_COMPILER)" ] || echo "NOT TESTED HERE, for want of a C compiler: data races"
 
 # Clusters of processes mostly wait. What only computes fills the gaps, and gives way.
 beside:
+	@$(if $(HAS_COMPILER),nice -n 19 $(MAKE) --no-print-directory race-build)
 	@nice -n 19 $(MAKE) --no-print-directory schedules
 	@nice -n 19 $(MAKE) --no-print-directory staticcheck
 	@nice -n 19 $(MAKE) --no-print-directory fuzz FUZZ_TIME=1000x
@@ -63,13 +70,21 @@ MEMORY_MB ?= 8000
 check-long: ## the explorer, further: make check-long MINUTES=60
 	EXPLORE_MINUTES=$(MINUTES) EXPLORE_MEMORY_MB=$(MEMORY_MB) $(GO) test -count=1 -timeout 0 -v -run 'KeepsTheRules|KeepTheRules' ./node/explore
 
-race: export CGO_ENABLED = 1
-race: ## the process tests with the race detector, in the tests and in the nodes; needs gcc
+race race-some race-build: export CGO_ENABLED = 1
+race: ## the process tests with the race detector, in the tests and in the nodes; needs a C compiler
 	$(GO) test -race -count=1 -timeout 30m -p 1 $(PROCESS_TESTS)
+
+race-some:
+	$(GO) test -race -count=1 -timeout 8m -run '$(RACE_TESTS)' ./integration
+
+# So that building is done when race-some begins.
+race-build:
+	@$(GO) build -race -o /dev/null . && $(GO) test -race -c -o /dev/null ./integration
 
 process: tools
 	$(GO) test -count=1 -timeout 8m ./integration
 	$(GO) test -count=1 -timeout 8m ./torture ./soak
+	$(if $(HAS_COMPILER),@$(MAKE) --no-print-directory race-some)
 
 # Each package's test binary is built once, and what a target finds worth keeping goes
 # where `go test -fuzz` keeps it. GUIDE=-fuzz=. builds it as `go test -fuzz` does, so that

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"holdfast/internal/servers"
 )
 
 // cluster is a set of members and their processes on this machine.
@@ -133,6 +135,15 @@ func (c *cluster) end(t *testing.T) {
 	for _, n := range all {
 		t.Logf("last lines of %s (%s):\n%s", n.name, n.clientAddress(), n.lastLines(60))
 	}
+}
+
+// speedLimit is how long something may take that is to be quick. Nodes with the race
+// detector are some ten times slower than what users get.
+func speedLimit(limit time.Duration) time.Duration {
+	if servers.RaceDetector {
+		return 10 * limit
+	}
+	return limit
 }
 
 // readyLimit bounds a start on a busy machine. It is about wedges, not speed.

@@ -22,8 +22,8 @@ const formedLimit = 2 * time.Second
 func wantFormed(t *testing.T, took durations) {
 	t.Helper()
 	t.Logf("formed after the last start: %v", took)
-	if median := took.median(); median > formedLimit {
-		t.Errorf("the usual formation takes %v from the last start, want at most %v", median, formedLimit)
+	if median, limit := took.median(), speedLimit(formedLimit); median > limit {
+		t.Errorf("the usual formation takes %v from the last start, want at most %v", median, limit)
 	}
 }
 

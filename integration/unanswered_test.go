@@ -33,6 +33,7 @@ func askBehindPublishes(t *testing.T, c *client) {
 	const turns, each = 5, 100
 	s := c.create(jetstream.StreamConfig{})
 	add := func(config jetstream.ConsumerConfig) jetstream.Consumer {
+		config.InactiveThreshold = readyLimit // others may keep the machine busy between two requests to it
 		consumer, err := s.CreateConsumer(c.ctx, config)
 		if err != nil {
 			t.Errorf("create consumer: %v", err)
