@@ -20,7 +20,7 @@ RULES = ./mesh ./replication ./node/replica ./node/explore
 
 # Process tests that are quick and between them publish, consume, kill, wipe, copy, and
 # change who votes and who leads: `make test` runs them with the race detector as well.
-RACE_TESTS = ^Test(TourThreeNodes|LeaderKilled|FollowerWiped|LeaderDiesDuringACopy|LeaderStepsDown|RestartAll|BitFlipsWhileRunning)$$
+RACE_TESTS = ^Test(TourSingleNode|LeaderKilled|FollowerWiped|LeaderDiesDuringACopy|LeaderStepsDown|RestartSingleNode)$$
 HAS_COMPILER := $(shell command -v $$($(GO) env CC))
 
 # How long each fuzz target runs: a smoke test in `make test`, longer by hand

@@ -77,6 +77,8 @@ func (l *load) orderedPush(nc *nats.Conn, r *reader) error {
 		return err
 	}
 	defer s.Unsubscribe()
+	var consumer string
+	var before uint64 // the last message of the consumer before this one
 	for {
 		m, err := nextOf(l.reading, s)
 		if err != nil {
@@ -86,7 +88,15 @@ func (l *load) orderedPush(nc *nats.Conn, r *reader) error {
 		if err != nil {
 			return err
 		}
-		r.add(delivery{seq: metadata.Sequence.Stream, id: idOf(m.Data), came: l.now()})
+		if metadata.Consumer != consumer {
+			consumer, before = metadata.Consumer, r.last()
+		}
+		// A message that comes just when a heartbeat is missed comes again: nats.go
+		// (1.55, resetOrderedConsumer) chooses where the next consumer begins, and
+		// lets go of its lock before the old one is cut off.
+		if seq := metadata.Sequence.Stream; seq > before {
+			r.add(delivery{seq: seq, id: idOf(m.Data), came: l.now()})
+		}
 	}
 }
 
