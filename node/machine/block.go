@@ -65,7 +65,9 @@ type block struct {
 	ttlDue int64
 
 	// What the durable state lacks or has, see checkpoint.go.
-	dirty       bool // listed among the stream's dirty blocks
+	// listed is the number of the capture that takes the block up (Machine.round, or
+	// the one before while that is under way); 0: the durable state lacks nothing.
+	listed      uint64
 	pageChanged bool // the page, or what it will be, differs from the durable one
 	pageSaved   bool // a page was handed out under this block's key
 	aliveSaved  bool // a bitmap was handed out

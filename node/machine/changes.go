@@ -71,9 +71,13 @@ func (s *Stream) touch() {
 	}
 }
 
+// touchBlock is to be called before the block changes.
 func (s *Stream) touchBlock(b *block) {
-	if !b.dirty {
-		b.dirty = true
+	if b.listed != s.machine.round {
+		if s.waits(b) {
+			s.captureBlock(b)
+		}
+		b.listed = s.machine.round
 		s.changed.blocks = append(s.changed.blocks, b)
 	}
 	s.touch()

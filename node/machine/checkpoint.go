@@ -1,10 +1,9 @@
 package machine
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"maps"
+	"math"
 	"slices"
 
 	"holdfast/protocol"
@@ -20,41 +19,18 @@ const maxRepacks = 128
 // index (once the block is full it never changes again), a block's liveness, a
 // page of subjects or of message IDs, a stream's or a consumer's configuration
 // or state. The values must not be changed. They have to become durable, in
-// one write with what Dead reports, before those of the next call do.
+// one write with what Dead reports, before those of the next call do. BeginCheckpoint
+// and Capture do the same in steps.
 func (m *Machine) Checkpoint() (puts []protocol.Pair, deletes [][]byte) {
-	m.repacks = maxRepacks
-	slices.SortFunc(m.changes.streams, byIncarnation)
-	slices.SortFunc(m.changes.consumers, func(a, b *Consumer) int { return cmp.Compare(a.incarnation, b.incarnation) })
-	for _, s := range m.changes.streams {
-		s.changed.listed = false
-		if !s.deleted {
-			puts = s.checkpoint(puts)
-		}
-	}
-	for _, c := range m.changes.consumers {
-		if !c.deleted {
-			puts = c.checkpoint(puts)
-		}
-	}
-	for _, a := range m.changes.accounts {
-		puts = put1(puts, objectKey(keyLimits, a.limitedBy), a.appendLimits(nil))
-	}
-	puts = m.checkpointSegments(puts)
-	slices.SortFunc(puts, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
-	deletes = m.changes.deletes
-	slices.SortFunc(deletes, bytes.Compare)
-	deletes = slices.DeleteFunc(deletes, func(key []byte) bool { // what was made anew meanwhile
-		_, again := slices.BinarySearchFunc(puts, key, func(p protocol.Pair, key []byte) int { return bytes.Compare(p.Key, key) })
-		return again
-	})
-	m.changes = changes{}
-	return puts, deletes
+	m.BeginCheckpoint()
+	return m.Capture(math.MaxInt).Pairs()
 }
 
 func put1(puts []protocol.Pair, key, body []byte) []protocol.Pair {
 	return append(puts, protocol.Pair{Key: key, Value: appendTrailer(key, body)})
 }
 
+// checkpoint encodes what is not left to the steps of a capture.
 func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
 	if s.changed.config {
 		body := binary.LittleEndian.AppendUint64(nil, uint64(s.created))
@@ -64,22 +40,6 @@ func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
 	}
 	puts = put1(puts, objectKey(keyStreamState, s.incarnation), s.appendState(nil))
 	s.changed.saved = true
-
-	for page := range (len(s.subjects.list) + namesPerPage - 1) / namesPerPage {
-		if s.changed.names.has(uint32(page)) {
-			puts = put1(puts, pageKey(keyNames, s.incarnation, uint64(page)), s.appendNames(nil, page))
-			s.changed.namesSaved = max(s.changed.namesSaved, page+1)
-		}
-	}
-	s.changed.names = nil
-
-	for _, b := range s.changed.blocks {
-		b.dirty = false
-		if b.live > 0 {
-			puts = s.checkpointBlock(puts, b)
-		}
-	}
-	s.changed.blocks = nil
 
 	puts = s.checkpointSchedules(puts)
 
@@ -91,28 +51,11 @@ func (s *Stream) checkpoint(puts []protocol.Pair) []protocol.Pair {
 	return puts
 }
 
-func (s *Stream) checkpointBlock(puts []protocol.Pair, b *block) []protocol.Pair {
-	if m := s.machine; m.repacks > 0 && b.sparse() {
-		m.repacks--
-		m.scratch = b.repack(m.scratch, func(int, *record) {})
+func (b *block) appendAlive(dst []byte) []byte {
+	for _, word := range b.alive {
+		dst = binary.LittleEndian.AppendUint64(dst, word)
 	}
-	if b.pageChanged {
-		page := b.page
-		if b.rows != nil {
-			page = b.encodePage(b.rows, nil)
-		}
-		puts = put1(puts, pageKey(keyBlock, s.incarnation, b.first), page)
-		b.pageChanged, b.pageSaved = false, true
-	}
-	if b.live < b.count {
-		var body []byte
-		for _, word := range b.alive {
-			body = binary.LittleEndian.AppendUint64(body, word)
-		}
-		puts = put1(puts, pageKey(keyAlive, s.incarnation, b.first), body)
-		b.aliveSaved = true
-	}
-	return puts
+	return dst
 }
 
 // checkpointSegments hands out the sizes of entries, as far as they are new.

@@ -51,7 +51,8 @@ type Machine struct {
 	blockSize int
 	settleMax int       // settleWork, unless a test says otherwise
 	scratch   *openRows // for blocks that are packed anew
-	repacks   int       // that the present checkpoint may still make
+	capture   *capture  // the checkpoint that is being made; nil: none
+	round     uint64    // number of the next capture, from 1 on
 
 	pending pendingOrigin // what an origin command says of the next one
 
@@ -89,6 +90,7 @@ func New(opt Options) *Machine {
 		blockSize: size,
 		settleMax: cmp.Or(opt.settleWork, settleWork),
 		scratch:   &openRows{},
+		round:     1,
 	}
 }
 
@@ -339,7 +341,7 @@ func (m *Machine) ConsumerOf(inc Incarnation) *Consumer { return m.consumers[inc
 
 // Dead returns, in order, the entries at or below horizon in which nothing
 // lives and that no earlier call returned, of whatever kind they are. It is to
-// be called right after Checkpoint, for the same write: an entry may leave the
+// be called right after Checkpoint or BeginCheckpoint, for the same write: an entry may leave the
 // log only together with the index that does not refer to it any more.
 func (m *Machine) Dead(horizon uint64) []uint64 {
 	m.buryAll()

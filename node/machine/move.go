@@ -164,6 +164,7 @@ func (m *Machine) relocate(to *relocation) {
 	if to.block == nil {
 		return
 	}
+	to.stream.touchBlock(to.block)
 	left := to.offsets
 	m.scratch = to.block.repack(m.scratch, func(i int, r *record) {
 		if len(left) > 0 && left[0].position == i {
@@ -171,5 +172,4 @@ func (m *Machine) relocate(to *relocation) {
 			left = left[1:]
 		}
 	})
-	to.stream.touchBlock(to.block)
 }

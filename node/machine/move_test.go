@@ -103,9 +103,7 @@ func TestMovesAgainstTwin(t *testing.T) {
 					}
 				}
 				p.compare(step)
-				if p.random.IntN(8) == 0 {
-					p.checkpoint()
-				}
+				p.checkpointOn()
 				if p.random.IntN(20) == 0 {
 					p.crash()
 				}

@@ -249,11 +249,11 @@ func (s *Stream) skipTo(seq uint64) {
 	gap := seq - s.last
 	if n := len(s.index.blocks); n > 0 && gap <= maxDeadRow {
 		if b := s.index.blocks[n-1]; b.rows != nil && b.count+int(gap) < s.index.size && b.end() == s.last+1 {
+			s.touchBlock(b)
 			for range gap {
 				b.addDead()
 			}
 			b.pageChanged = true
-			s.touchBlock(b)
 		}
 	}
 	s.last = seq

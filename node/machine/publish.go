@@ -156,12 +156,12 @@ func (s *Stream) store(seq uint64, subject []byte, r *record, ttl uint32) {
 	}
 	s.subjects.list[id].stored(seq)
 	b := s.index.open(seq)
+	s.touchBlock(b)
 	b.add(r)
 	if ttl != 0 {
 		s.noteTTL(b, r.stamp+int64(r.slot), ttl)
 	}
 	b.pageChanged = true
-	s.touchBlock(b)
 	s.machine.entries.add(r.entry, s.machine.size, messageSize(len(subject), r.content))
 
 	if s.msgs == 0 {
@@ -187,9 +187,9 @@ func (s *Stream) store(seq uint64, subject []byte, r *record, ttl uint32) {
 func (s *Stream) skip(seq uint64, stamp int64) {
 	if n := len(s.index.blocks); n > 0 {
 		if b := s.index.blocks[n-1]; b.rows != nil && b.count < s.index.size && b.end() == seq {
+			s.touchBlock(b)
 			b.addDead()
 			b.pageChanged = true
-			s.touchBlock(b)
 		}
 	}
 	s.last, s.lastStamp = seq, stamp
@@ -201,6 +201,7 @@ func (s *Stream) skip(seq uint64, stamp int64) {
 
 // addSubject interns a subject and tells the consumers whose filters cover it.
 func (s *Stream) addSubject(subject string) uint32 {
+	s.preserveNames(s.subjects.nextID())
 	id := s.subjects.add(subject)
 	for _, c := range s.consumers {
 		if len(c.filters) > 0 && coversAny(c.filters, subject) {

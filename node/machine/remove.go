@@ -13,6 +13,7 @@ func (s *Stream) remove(seq uint64) {
 	b := s.index.locate(seq)
 	i := int(seq - b.first)
 	r := b.at(i)
+	s.touchBlock(b)
 	b.kill(i)
 	sub := &s.subjects.list[r.subject]
 	s.machine.entries.remove(r.entry, 1, messageSize(len(sub.name), r.content))
@@ -33,13 +34,10 @@ func (s *Stream) remove(seq uint64) {
 	}
 	if b.live == 0 {
 		s.dropBlock(b)
-	} else {
-		s.touchBlock(b)
 	}
 	if seq == s.first {
 		s.moveFirst(seq + 1)
 	}
-	s.touch()
 }
 
 // moveFirst finds the first live message at or after seq.
@@ -55,6 +53,7 @@ func (s *Stream) releaseSubject(id uint32) {
 	for _, c := range s.consumers {
 		c.matches.set(id, false)
 	}
+	s.preserveNames(id)
 	s.subjects.release(id)
 }
 
@@ -66,6 +65,7 @@ func (s *Stream) dropBlock(b *block) {
 // clear removes all messages at once. The next sequence becomes at least next.
 // The caller sets the consumers right.
 func (s *Stream) clear(next uint64) {
+	s.preserveAll()
 	for _, b := range s.index.blocks {
 		if b.rows == nil {
 			s.machine.graves = append(s.machine.graves, grave{b, s.subjects.list})

@@ -52,6 +52,7 @@ type Stream struct {
 	storedIn  uint64             // entry for which EventStored was sent
 	purging   bool               // messages are being removed in bulk: no EventTerminated
 	changed   streamChanges
+	pending   pendingPages // of the present capture
 }
 
 // Incarnation names this stream and no other of the same name.

@@ -34,17 +34,24 @@ func (t *subjectTable) lookup(subject []byte) (uint32, bool) {
 	return id, ok
 }
 
+// nextID is the ID that the next subject gets.
+func (t *subjectTable) nextID() uint32 {
+	if n := len(t.free); n > 0 {
+		return t.free[n-1]
+	}
+	return uint32(len(t.list))
+}
+
 // add interns a subject that has no ID.
 func (t *subjectTable) add(subject string) uint32 {
 	if t.ids == nil {
 		t.ids = make(map[string]uint32)
 	}
-	var id uint32
+	id := t.nextID()
 	if n := len(t.free); n > 0 {
-		id, t.free = t.free[n-1], t.free[:n-1]
+		t.free = t.free[:n-1]
 		t.list[id] = subjectState{name: subject}
 	} else {
-		id = uint32(len(t.list))
 		t.list = append(t.list, subjectState{name: subject})
 	}
 	t.ids[subject] = id

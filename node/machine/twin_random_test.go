@@ -26,6 +26,7 @@ type pair struct {
 	restored struct{ applied, horizon uint64 }
 	stamp    int64
 	present  map[uint64]bool
+	making   *halfCheckpoint // nil: none is under way
 }
 
 func newPair(t *testing.T, seed uint64) *pair {
@@ -42,9 +43,7 @@ func TestRandomAgainstTwin(t *testing.T) {
 			for step := range 150 {
 				p.step()
 				p.compare(step)
-				if p.random.IntN(8) == 0 {
-					p.checkpoint()
-				}
+				p.checkpointOn()
 				if p.random.IntN(20) == 0 {
 					p.crash()
 				}
@@ -449,66 +448,6 @@ func (p *pair) compare(step int) {
 		}
 	}
 	expect(p.t, "streams", len(p.machine.Streams()), len(p.twins))
-}
-
-// checkpoint makes what changed durable, with the dead entries up to a random
-// horizon.
-func (p *pair) checkpoint() {
-	puts, deletes := p.machine.Checkpoint()
-	for _, put := range puts {
-		p.durable[string(put.Key)] = slices.Clone(put.Value)
-	}
-	for _, key := range deletes {
-		if _, ok := p.durable[string(key)]; !ok {
-			p.t.Fatalf("key %x deleted that was never put", key)
-		}
-		delete(p.durable, string(key))
-	}
-	horizon := max(p.restored.horizon, p.index-min(p.index, uint64(p.random.IntN(20))))
-	for _, entry := range p.machine.Dead(horizon) {
-		if !p.present[entry] {
-			p.t.Fatalf("entry %d reported dead twice", entry)
-		}
-		delete(p.present, entry)
-	}
-	p.checkPresence(horizon)
-	p.restored.applied, p.restored.horizon, p.stamp = p.index, horizon, p.machine.Stamp()
-}
-
-// checkPresence compares the entries that are still there with those that
-// anything lives in.
-func (p *pair) checkPresence(horizon uint64) {
-	p.t.Helper()
-	for entry := uint64(1); entry <= horizon; entry++ {
-		if live := p.machine.Live(entry) > 0; live != p.present[entry] {
-			p.t.Fatalf("entry %d: live %v, present %v", entry, live, p.present[entry])
-		}
-	}
-}
-
-// crash replaces the machine by one that is restored from what is durable and
-// applies the rest of the log again.
-func (p *pair) crash() {
-	p.t.Helper()
-	again, err := Restore(Options{BlockMessages: 8}, p.restored.applied, p.restored.horizon, p.stamp, func(yield func(key, value []byte) error) error {
-		for key, value := range p.durable {
-			if err := yield([]byte(key), value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	var results Results
-	for index := p.restored.applied + 1; index <= p.index; index++ {
-		if err := again.Apply(index, p.entries[index], &results); err != nil {
-			p.t.Fatal(err)
-		}
-	}
-	expect(p.t, "digest after restore", again.Digest(), p.machine.Digest())
-	p.machine = again
 }
 
 func TestSameEntriesSameDigest(t *testing.T) {

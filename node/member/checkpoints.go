@@ -1,6 +1,10 @@
 package member
 
-import "holdfast/protocol"
+import (
+	"math"
+
+	"holdfast/protocol"
+)
 
 // checkpoints tells when the next checkpoint is due. While a copy of the store
 // is on its way to another member there is none: the copy reads the checkpoint
@@ -15,9 +19,19 @@ type checkpoints struct {
 	held     int    // copies that are being sent
 	pending  uint64
 	writeID  uint64
-	// waiting are called once no checkpoint is being written.
+	// making is what will be written of the checkpoint whose pages the machine hands
+	// out step by step, as of making.Index; nil: none.
+	making  *protocol.Checkpoint
+	sorting bool // all of them are there, and are put in order
+	// waiting are called once no checkpoint is being made.
 	waiting []func()
 }
+
+// busy reports whether a checkpoint is being made.
+func (c *checkpoints) busy() bool { return c.making != nil || c.writeID != 0 }
+
+// captureWork is a tenth of a tick.
+const captureWork = 2000
 
 // buriedPerTick is how many index blocks of a purge are made up for in a tick: about
 // two milliseconds. A checkpoint that is due waits for the last.
@@ -35,7 +49,7 @@ func (l *life) counted(bytes int) {
 
 func (l *life) checkpointDue() bool {
 	c := &l.checkpoints
-	if c.held > 0 || c.writeID != 0 {
+	if c.held > 0 || c.busy() {
 		return false
 	}
 	if l.short() && (c.bytes >= shortCheckpointBytes || l.now-c.last >= shortCheckpointTicks) {
@@ -71,18 +85,65 @@ func (c *checkpoints) written(id uint64, forget func(uint64)) {
 	}
 }
 
-// checkpoint queues the state machine's changes to the store.
+// checkpoint begins a checkpoint as of the newest applied entry. Everything that is
+// written besides the pages is of this moment, also which entries are dead: the pages
+// refer to what died later.
 func (l *life) checkpoint() {
 	c := &l.checkpoints
 	index := l.machine.Applied()
 	horizon := min(l.horizon(), c.index, index)
 	horizon = max(horizon, l.store.Meta().Horizon)
-	configuration, epoch, foundings := l.replica.LogFacts(index)
-	puts, deletes := l.machine.Checkpoint()
+	c.making = &protocol.Checkpoint{Index: index, Horizon: horizon, Stamp: l.machine.Stamp()}
+	c.making.Configuration, c.making.Epoch, c.making.Foundings = l.replica.LogFacts(index)
+	l.machine.BeginCheckpoint()
+	c.making.Dead = l.machine.Dead(horizon)
 	c.pending = index
 	c.bytes, c.entries, c.last = 0, 0, l.now
-	c.writeID = l.replica.Checkpoint(&protocol.Checkpoint{
-		Index: index, Horizon: horizon, Puts: puts, Deletes: deletes, Dead: l.machine.Dead(horizon),
-		Configuration: configuration, Epoch: epoch, Foundings: foundings, Stamp: l.machine.Stamp(),
+}
+
+// captureOn goes on with the checkpoint that is being made. When all of its pages are
+// there they are put in order beside the loop, and queued to the store.
+func (l *life) captureOn() {
+	c := &l.checkpoints
+	if c.making == nil || c.sorting {
+		return
+	}
+	captured := l.machine.Capture(l.options.CaptureWork)
+	if captured == nil {
+		return
+	}
+	c.sorting = true
+	l.environment.Background(func() {
+		c.making.Puts, c.making.Deletes = captured.Pairs()
+	}, func() {
+		c.sorting = false
+		l.queueCheckpoint()
 	})
 }
+
+func (l *life) queueCheckpoint() {
+	c := &l.checkpoints
+	c.writeID = l.replica.Checkpoint(c.making)
+	c.making = nil
+}
+
+// lastCheckpoint makes a whole checkpoint at the end of a life, or finishes the one that
+// is being made.
+func (l *life) lastCheckpoint() {
+	c := &l.checkpoints
+	if c.sorting || c.writeID != 0 {
+		return
+	}
+	if c.making == nil {
+		if c.held > 0 || c.entries == 0 {
+			return
+		}
+		l.checkpoint()
+	}
+	c.making.Puts, c.making.Deletes = l.machine.Capture(math.MaxInt).Pairs()
+	l.queueCheckpoint()
+	l.settle()
+}
+
+// Capturing reports whether a checkpoint has begun that is not on its way to the store yet.
+func (m *Member) Capturing() bool { return m.life.checkpoints.making != nil }

@@ -78,6 +78,9 @@ type Options struct {
 	// Zero: 12 MiB, a minute.
 	CheckpointBytes    int
 	CheckpointInterval time.Duration
+	// CaptureWork bounds a step of a checkpoint, of which there is one in a tick, in
+	// about microseconds. Zero: 2,000.
+	CaptureWork int
 	// RewriteSlackBytes is how much the log may take beyond its share of what lives
 	// before mostly dead entries are written again. Zero: 4 MiB.
 	RewriteSlackBytes int64
@@ -108,6 +111,9 @@ func (o *Options) complete() {
 	}
 	if o.CheckpointInterval == 0 {
 		o.CheckpointInterval = time.Minute
+	}
+	if o.CaptureWork == 0 {
+		o.CaptureWork = captureWork
 	}
 	if o.RewriteSlackBytes == 0 {
 		o.RewriteSlackBytes = 4 << 20

@@ -37,6 +37,8 @@ type footprint struct {
 	round               *machine.Rewrite
 
 	published, moved int64
+
+	pauses pauses // the longest so far
 }
 
 var footprintLineage = protocol.Lineage{Epoch: 1, ID: 7}
@@ -111,9 +113,11 @@ func (f *footprint) entry(data []byte) {
 		Entries:   []protocol.Entry{{Index: f.index, Term: 1, Lineage: footprintLineage, Kind: protocol.KindBatch, Data: data}},
 		HardState: &protocol.HardState{Term: 1, Commit: f.index, Release: f.index},
 	})
+	began := time.Now()
 	if err := f.machine.Apply(f.index, data, &f.results); err != nil {
 		f.t.Fatal(err)
 	}
+	f.pauses.apply = max(f.pauses.apply, time.Since(began))
 	f.now = max(f.now, f.machine.Stamp())
 	f.since += len(data)
 	f.paced += len(data)
@@ -122,11 +126,23 @@ func (f *footprint) entry(data []byte) {
 // checkpoint is life.checkpoint of a member that nobody waits for.
 func (f *footprint) checkpoint() {
 	horizon := f.checkpointed
-	puts, deletes := f.machine.Checkpoint()
-	f.commit(&protocol.Write{Checkpoint: &protocol.Checkpoint{
-		Index: f.index, Horizon: horizon, Puts: puts, Deletes: deletes, Dead: f.machine.Dead(horizon),
-		Epoch: 1, Stamp: f.machine.Stamp(),
-	}})
+	c := &protocol.Checkpoint{Index: f.index, Horizon: horizon, Epoch: 1, Stamp: f.machine.Stamp()}
+	began, steps := time.Now(), 1
+	f.machine.BeginCheckpoint()
+	c.Dead = f.machine.Dead(horizon)
+	captured := f.machine.Capture(captureWork)
+	for ; captured == nil; steps++ {
+		f.pauses.capture = max(f.pauses.capture, time.Since(began))
+		began = time.Now()
+		captured = f.machine.Capture(captureWork)
+	}
+	f.pauses.capture = max(f.pauses.capture, time.Since(began))
+	c.Puts, c.Deletes = captured.Pairs()
+	f.pauses.values = max(f.pauses.values, len(c.Puts)+len(c.Deletes))
+	f.pauses.steps = max(f.pauses.steps, steps)
+	began = time.Now()
+	f.commit(&protocol.Write{Checkpoint: c})
+	f.pauses.commit = max(f.pauses.commit, time.Since(began))
 	f.checkpointed, f.since = f.index, 0
 	if f.round == nil {
 		f.round = f.machine.BeginRewrite(f.slack, f.store.PairBytes())

@@ -163,11 +163,7 @@ func (m *Member) Finish() {
 		return
 	}
 	l.endHandover()
-	c := &l.checkpoints
-	if c.held == 0 && c.writeID == 0 && c.entries > 0 {
-		l.checkpoint()
-		l.settle()
-	}
+	l.lastCheckpoint()
 	if l.serving {
 		l.serving = false
 		l.doors.each((*jetstream.Door).Shutdown) // nobody took over

@@ -300,6 +300,7 @@ func (l *life) tick() {
 	if l.machine.Bury(buriedPerTick) && l.checkpointDue() {
 		l.checkpoint()
 	}
+	l.captureOn()
 	l.announce()
 }
 

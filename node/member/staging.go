@@ -71,7 +71,7 @@ func (l *life) startExport(to string, session uint64) {
 	c := &l.checkpoints
 	c.held++
 	switch {
-	case c.writeID != 0:
+	case c.busy():
 		c.waiting = append(c.waiting, begin)
 	case c.held > 1 || c.index == l.machine.Applied():
 		begin()

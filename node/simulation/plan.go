@@ -25,6 +25,7 @@ type plan struct {
 
 	checkpointBytes    int
 	checkpointInterval time.Duration
+	captureWork        int
 	tailBytes          int
 }
 
@@ -42,6 +43,7 @@ func (w *world) draw() plan {
 		largest: []int{100, 20_000, 60_000}[r.IntN(3)], lastMessages: 20,
 		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
 		checkpointInterval: time.Duration(w.between(second, 20*second)),
+		captureWork:        []int{1, 40, 2000}[w.options.Seed%3],
 		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],
 	}
 	p.hosts = []int{3, 3, 3, 5, 5, 1}[hosts]

@@ -66,7 +66,7 @@ func (p *process) open() (err error) {
 		Now: h.clock, Elapsed: h.elapsed, Random: w.random.Uint64, Restoring: func(uint64) {},
 		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.heard(p, level, line) }}),
 		Applied:         p.applied,
-		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval,
+		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval, CaptureWork: w.plan.captureWork,
 		RewriteSlackBytes: int64(w.plan.checkpointBytes / 10),
 		CopyChunkBytes:    max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes, FeedBytes: w.plan.tailBytes,
 	})
@@ -209,6 +209,9 @@ func (p *process) tick() {
 // abandon is the end of a process that is killed, or loses its power.
 func (p *process) abandon(power bool) {
 	h := p.host
+	if p.member != nil && p.member.Capturing() {
+		h.world.checks.halves++
+	}
 	var last *lastCommit
 	if p.era != nil {
 		last = p.era.cutOff()
