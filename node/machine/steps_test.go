@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -52,5 +54,54 @@ func TestStepsDoNotGrow(t *testing.T) {
 	expect(t, "that is the bound", agedMany, expirySteps)
 	if putsMany > putsFew+2 { // the page of the sizes of entries may be two
 		t.Errorf("a checkpoint of a stream eight times as large hands out %d values, %d of the smaller one", putsMany, putsFew)
+	}
+}
+
+// TestCaptureStepsDoNotGrow overwrites keys at random and counts what a step of a
+// checkpoint hands out, while entries are applied between the steps: a whole checkpoint
+// has more values the more keys there are, a step has not.
+func TestCaptureStepsDoNotGrow(t *testing.T) {
+	const work = 100
+	measure := func(keys int) (begin, step, total int) {
+		w := newWorld(t)
+		s := w.stream("S", func(c *server.StreamConfig) { c.MaxMsgsPer = 1 })
+		random := rand.New(rand.NewPCG(1, 2))
+		overwrite := func(n int) {
+			for range n {
+				w.batch.Publish(s.incarnation, fmt.Appendf(nil, "s.%d", random.IntN(keys)), nil, nil)
+			}
+			w.apply()
+		}
+		for key := range keys {
+			w.batch.Publish(s.incarnation, fmt.Appendf(nil, "s.%d", key), nil, nil)
+		}
+		w.apply()
+		for range 3 {
+			for range 20 {
+				overwrite(200)
+			}
+			w.machine.BeginCheckpoint()
+			begin = max(begin, len(w.machine.capture.puts))
+			for captured := (*Captured)(nil); captured == nil; {
+				c := w.machine.capture
+				before := len(c.puts)
+				captured = w.machine.Capture(work)
+				step = max(step, len(c.puts)-before)
+				total = max(total, len(c.puts))
+				overwrite(2)
+			}
+		}
+		return begin, step, total
+	}
+	beginFew, stepFew, totalFew := measure(1_000)
+	beginMany, stepMany, totalMany := measure(8_000)
+	if totalMany < 2*totalFew || totalMany < 5*stepMany {
+		t.Errorf("a checkpoint of %d values in steps of %d, and one of %d: that shows nothing", totalMany, stepMany, totalFew)
+	}
+	if beginMany > beginFew+2 { // the page of the sizes of entries may be two
+		t.Errorf("%d values at the beginning of a checkpoint, %d with an eighth of the keys", beginMany, beginFew)
+	}
+	if stepMany > work+2 || stepFew > work+2 { // a block has two values
+		t.Errorf("steps of %d and %d values, for work that allows %d", stepMany, stepFew, work)
 	}
 }

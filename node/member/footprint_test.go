@@ -140,6 +140,11 @@ func (f *footprint) checkpoint() {
 	c.Puts, c.Deletes = captured.Pairs()
 	f.pauses.values = max(f.pauses.values, len(c.Puts)+len(c.Deletes))
 	f.pauses.steps = max(f.pauses.steps, steps)
+	size := 0
+	for _, p := range c.Puts {
+		size += len(p.Value)
+	}
+	f.pauses.bytes = max(f.pauses.bytes, size)
 	began = time.Now()
 	f.commit(&protocol.Write{Checkpoint: c})
 	f.pauses.commit = max(f.pauses.commit, time.Since(began))
@@ -167,7 +172,10 @@ func (f *footprint) rewriteOn() {
 		f.t.Fatal(err)
 	}
 	f.moved += int64(move.Len())
+	before := f.pauses.apply
+	f.pauses.apply = 0
 	f.entry(move.Bytes())
+	f.pauses.move, f.pauses.apply = max(f.pauses.move, f.pauses.apply), before
 }
 
 func (f *footprint) stream(name string, change ...func(c *server.StreamConfig)) machine.Incarnation {

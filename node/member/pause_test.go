@@ -14,7 +14,9 @@ type pauses struct {
 	apply   time.Duration // an entry of at most 32 KiB, with what it ages out
 	capture time.Duration // a step of a checkpoint, on the loop
 	commit  time.Duration // the write of a checkpoint, beside it
+	move    time.Duration // a step of a rewrite
 	values  int           // of one checkpoint
+	bytes   int           // of one checkpoint
 	steps   int           // of one checkpoint
 }
 
@@ -58,7 +60,9 @@ func BenchmarkPauses(b *testing.B) {
 					b.ReportMetric(float64(f.pauses.apply.Microseconds())/1000, "apply-ms")
 					b.ReportMetric(float64(f.pauses.capture.Microseconds())/1000, "capture-ms")
 					b.ReportMetric(float64(f.pauses.commit.Microseconds())/1000, "commit-ms")
+					b.ReportMetric(float64(f.pauses.move.Microseconds())/1000, "move-ms")
 					b.ReportMetric(float64(f.pauses.values), "values")
+					b.ReportMetric(float64(f.pauses.bytes), "bytes")
 					b.ReportMetric(float64(f.pauses.steps), "steps")
 					b.ReportMetric(0, "ns/op")
 				}
