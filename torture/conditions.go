@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -91,4 +93,17 @@ func (s span) without(others []span) time.Duration {
 		}
 	}
 	return left
+}
+
+// union is the same times as all of these, in order and without overlaps.
+func union(all []span) (merged []span) {
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	for _, s := range all {
+		if n := len(merged); n > 0 && s.from <= merged[n-1].to {
+			merged[n-1].to = max(merged[n-1].to, s.to)
+		} else {
+			merged = append(merged, s)
+		}
+	}
+	return merged
 }

@@ -83,6 +83,9 @@ func (r *result) details() string {
 		r.target.Title, r.size, r.seed, r.acknowledged, r.operations, r.keys, len(r.records))
 	longest, at := longestSilence(r.answered, r.outages)
 	fmt.Fprintf(&b, "longest unavailability %.2f s, from %.3f s on\n", longest.Seconds(), at.Seconds())
+	if sum := r.held.total(); sum > 0 {
+		fmt.Fprintf(&b, "this program itself got no processor time for %.2f s: that is not in it, but in the times below; the machine is too busy for them\n", sum.Seconds())
+	}
 	first, whole := recovery(r.answered, r.records), wholeAgain(r.records)
 	fmt.Fprintf(&b, "%-36s %5s  %-26s %s\n", "median / 90 % / longest", "", "first acknowledgement", "whole again")
 	for k := range kindCount {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,8 +40,9 @@ type result struct {
 	records      []*record
 	answered     []span
 	outages      []span
-	acknowledged int // messages
-	operations   int // on keys
+	held         pulse // also in outages
+	acknowledged int   // messages
+	operations   int   // on keys
 	keys         int
 	undecided    int // keys
 	helped       int // restarts of everything that were needed
@@ -84,13 +86,19 @@ func (t trial) run(ctx context.Context) (r *result, err error) {
 	}
 	tormentor := &tormentor{cluster: c, conditions: newConditions(t.size, now), now: now, say: t.say}
 	tormentor.leader = func() int { return l.leader(0) }
+	beating, endBeat := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { r.held.beat(beating, now) })
 	r.torment(ctx, tormentor)
 	l.endPublishing()
 	l.publishers.Wait()
+	endBeat()
+	watching.Wait()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	r.records, r.outages, r.answered = tormentor.records, tormentor.conditions.spans(), l.ledger.answered()
+	r.records, r.answered = tormentor.records, l.ledger.answered()
+	r.outages = union(append(tormentor.conditions.spans(), r.held...))
 	return r, r.judge(ctx, c, l)
 }
 
