@@ -62,3 +62,29 @@ func TestPushIntoAStream(t *testing.T) {
 		})
 	}
 }
+
+// TestFlowControlIntoAStream has a consumer that a subscriber acknowledges by its answers to
+// flow control requests, and no subscriber but a stream, which gives none: it gets
+// max_ack_pending messages, and no more. What JetStream stores there behind them, its
+// requests and heartbeats, is not looked at.
+func TestFlowControlIntoAStream(t *testing.T) {
+	t.Parallel()
+	compare(t, func(s *session) {
+		s.create(single)
+		to := s.stream(single, object{"name": s.name + "B", "subjects": []string{"to." + s.name}})
+		s.note("create", s.request("$JS.API.STREAM.CREATE."+s.name+"B", s.encode(to), nil).text("error"))
+		for i := range 4 {
+			s.ask(fmt.Sprint(s.name, ".", i), fmt.Sprintf("message %d", i))
+		}
+		s.createConsumer(object{"deliver_subject": "to." + s.name, "ack_policy": "flow_control", "flow_control": true, "max_ack_pending": 3})
+		for seq := range 3 {
+			s.until("STREAM.MSG.GET."+s.name+"B", object{"seq": seq + 1}, func(a *answer) bool { return a.text("message.seq") != "" })
+		}
+		s.ask(s.name+".last", "the last one")
+		s.until("CONSUMER.INFO."+s.name+".C", nil, func(a *answer) bool {
+			return a.text("delivered.consumer_seq") == "3" && a.text("num_pending") == "2"
+		})
+		s.api("STREAM.DELETE."+s.name+"B", nil)
+		s.delete()
+	})
+}

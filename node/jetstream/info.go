@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"fmt"
 	"maps"
 	"strconv"
 	"time"
@@ -20,7 +21,7 @@ func (d *Door) describeStream(s *machine.Stream) *server.StreamInfo {
 		Created:   s.Created(),
 		State:     s.State(),
 		Domain:    d.options.Domain,
-		Cluster:   d.node.Cluster(),
+		Cluster:   d.describeGroup("S", s.Incarnation()),
 		Mirror:    mirror,
 		Sources:   sources,
 		TimeStamp: d.time(),
@@ -60,7 +61,7 @@ func (d *Door) describeConsumer(m *machine.Consumer) *server.ConsumerInfo {
 		NumAckPending:  state.NumAckPending,
 		NumRedelivered: state.NumRedelivered,
 		NumPending:     state.NumPending,
-		Cluster:        d.node.Cluster(),
+		Cluster:        d.describeGroup("C", m.Incarnation()),
 		TimeStamp:      d.time(),
 	}
 	if config.MaxDeliver == 1 {
@@ -90,6 +91,24 @@ func (d *Door) describeConsumer(m *machine.Consumer) *server.ConsumerInfo {
 		}
 	}
 	return info
+}
+
+// describeGroup describes the cluster as the Raft group of a stream ("S") or consumer
+// ("C"); nil: there is no cluster.
+func (d *Door) describeGroup(kind string, of machine.Incarnation) *server.ClusterInfo {
+	cluster := d.node.Cluster()
+	if cluster == nil {
+		return nil
+	}
+	group := *cluster
+	group.RaftGroup = d.raftGroup(kind, of)
+	return &group
+}
+
+// raftGroup names such a group in a cluster. All is in one group, but tools tell
+// streams, and consumers, apart by these names.
+func (d *Door) raftGroup(kind string, of machine.Incarnation) string {
+	return fmt.Sprintf("%s-R%dF-%08s", kind, d.options.Members, strconv.FormatUint(uint64(of), 36))
 }
 
 func (d *Door) time() time.Time { return time.Unix(0, d.node.Now()).UTC() }

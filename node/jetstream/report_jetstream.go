@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats-server/v2/server"
@@ -202,7 +201,7 @@ func (r *jetStreamReport) step(d *Door) (cost int, done bool) {
 	case len(r.groups) > 0:
 		c := r.groups[0]
 		r.groups = r.groups[1:]
-		r.outline.add("consumer_raft_groups", &server.RaftGroupDetail{Name: c.Name(), RaftGroup: raftGroup("C", d, uint64(c.Incarnation()))})
+		r.outline.add("consumer_raft_groups", &server.RaftGroupDetail{Name: c.Name(), RaftGroup: d.raftGroup("C", c.Incarnation())})
 	case r.open:
 		r.outline.end(struct{}{})
 		r.open = false
@@ -274,15 +273,14 @@ func (r *jetStreamReport) tellStream(d *Door, s *machine.Stream) {
 	}
 	detail := server.StreamDetail{Name: s.Name(), Created: s.Created(), State: state}
 	detail.Mirror, detail.Sources = d.doorOf(s.Account()).describeFeeds(s)
-	group := raftGroup("S", d, uint64(s.Incarnation()))
-	detail.Cluster = inGroup(d.node.Cluster(), group)
+	detail.Cluster = d.describeGroup("S", s.Incarnation())
 	if r.asked.Config {
 		config := *s.Config()
 		config.Metadata = withVersion(config.Metadata)
 		detail.Config = &config
 	}
-	if r.asked.RaftGroups {
-		detail.RaftGroup = group
+	if r.asked.RaftGroups && detail.Cluster != nil {
+		detail.RaftGroup = detail.Cluster.RaftGroup
 	}
 	r.outline.begin("stream_detail", &detail)
 	r.open = true
@@ -305,7 +303,6 @@ func isDirect(c *machine.Consumer) bool { return c.Config().Direct }
 
 func (r *jetStreamReport) tellConsumer(d *Door, c *machine.Consumer) {
 	info := d.doorOf(c.Stream().Account()).describeConsumer(c)
-	info.Cluster = inGroup(info.Cluster, raftGroup("C", d, uint64(c.Incarnation())))
 	if !r.asked.Config {
 		info.Config = nil
 	}
@@ -314,25 +311,6 @@ func (r *jetStreamReport) tellConsumer(d *Door, c *machine.Consumer) {
 	} else {
 		r.outline.add("consumer_detail", info)
 	}
-}
-
-// raftGroup names the group that replicates something. All is in one group, but tools
-// tell streams, and consumers, apart by such a name; "" without a cluster.
-func raftGroup(kind string, d *Door, incarnation uint64) string {
-	if d.node.Cluster() == nil {
-		return ""
-	}
-	return fmt.Sprintf("%s-R%dF-%08s", kind, d.options.Members, strconv.FormatUint(incarnation, 36))
-}
-
-// inGroup is the cluster as a group of that name.
-func inGroup(cluster *server.ClusterInfo, group string) *server.ClusterInfo {
-	if cluster == nil {
-		return nil
-	}
-	named := *cluster
-	named.RaftGroup = group
-	return &named
 }
 
 // describeMeta describes the cluster as the group of servers that JetStream's meta

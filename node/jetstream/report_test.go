@@ -111,7 +111,7 @@ func TestReportsAreMadeInPieces(t *testing.T) {
 	h := newSystem(t, three())
 	system := h.other.door
 	system.options.Server = func() *server.ServerInfo { return &server.ServerInfo{Name: "n1", ID: "ID1"} }
-	system.options.Name, system.options.Members = "n1", 3
+	system.options.Name, system.options.Members, h.door.options.Members = "n1", 3, 3
 	for i := range streams {
 		name := fmt.Sprint("S", i)
 		api[server.JSApiStreamCreateResponse](h.fixture, "STREAM.CREATE."+name, server.StreamConfig{Name: name, Subjects: []string{name}, Storage: server.FileStorage})
@@ -176,6 +176,9 @@ func TestReportsAreMadeInPieces(t *testing.T) {
 				t.Errorf("stream %s: %d consumers, %d groups", s.Name, len(s.Consumer), len(s.ConsumerRaftGroups))
 			}
 			seen[s.RaftGroup] = true
+		}
+		if info := h.info("S0", "c1"); info.Cluster.RaftGroup != all[0].ConsumerRaftGroups[1].RaftGroup {
+			t.Errorf("the consumer is in group %q", info.Cluster.RaftGroup)
 		}
 		if len(seen) != streams || all[0].RaftGroup != all[0].Cluster.RaftGroup {
 			t.Errorf("groups %v", seen)

@@ -104,6 +104,10 @@ func (l *life) Cluster() *server.ClusterInfo {
 		return info
 	}
 	info.Leader = status.Leader.Name
+	if l.serving {
+		since := l.leadSince
+		info.LeaderSince = &since
+	}
 	for _, p := range l.replica.Progress() {
 		if p.Voter.Name == status.Leader.Name {
 			continue

@@ -61,6 +61,7 @@ type life struct {
 	appliedTerm uint64
 	serving     bool
 	leadTerm    uint64    // the term in which the door began to lead
+	leadSince   time.Time // and when
 	barriers    []barrier // confirmed reads that wait for their index, ascending
 	distant     distantReads
 	provable    uint64 // tick at which this member last knew a leader
@@ -418,6 +419,7 @@ func (l *life) followRole() {
 	case leads && !l.serving:
 		l.serving, l.leadTerm = true, status.Term
 		l.beginTime()
+		l.leadSince = time.Unix(0, l.Now()).UTC()
 		l.logger.Info("leading", "term", status.Term, "epoch", l.replica.Local().Epoch, "lineage", l.identity.Lineage, "applied", l.machine.Applied())
 		l.doors.each((*jetstream.Door).Lead)
 	case !leads && l.serving && l.handover.step == noHandover:
