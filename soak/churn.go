@@ -172,17 +172,19 @@ func (c *churn) moveLead(ctx context.Context) {
 func (c *churn) name(of string) string { return fmt.Sprintf("%s%d", of, c.number.Add(1)) }
 
 // insist repeats a deletion until what it deletes is gone: what clients leave
-// behind would look as if the servers had.
+// behind would look as if the servers had. It has time of its own for that, also
+// when the round has none left.
 func insist(ctx context.Context, remove func(context.Context) error) error {
-	for {
-		err := remove(ctx)
-		if err == nil || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) {
+	ctx = context.WithoutCancel(ctx)
+	return servers.Await(ctx, startTime, 5*pace, func() error {
+		call, cancel := context.WithTimeout(ctx, callTime)
+		defer cancel()
+		err := remove(call)
+		if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) {
 			return nil
 		}
-		if !wait(ctx, 5*pace) {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // clear lets the messages of what stays go: everything is as it was before the

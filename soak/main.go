@@ -46,11 +46,15 @@ func command(ctx context.Context, arguments []string, out io.Writer) int {
 	if err == nil {
 		all, err = o.run(ctx, out)
 	}
+	grew := 0
+	if len(all) > 0 {
+		grew = report(out, all)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		return 2
 	}
-	if grew := report(out, all); grew > 0 {
+	if grew > 0 {
 		fmt.Fprintf(out, "\n%d of %d measures grew beyond their bounds.\n", grew, len(all))
 		return 1
 	}
@@ -187,10 +191,12 @@ func (s *soak) rest(ctx context.Context, measure func(context.Context, time.Dura
 	if err := s.cluster.WaitWhole(ctx, startTime); err != nil {
 		return err
 	}
+	var left error
 	if !s.leak {
-		if err := servers.Await(ctx, startTime, restPause, func() error { return s.churn.isOver(ctx) }); err != nil {
-			return fmt.Errorf("%v after the last round: %w", startTime, err)
+		if left = servers.Await(ctx, startTime, restPause, func() error { return s.churn.isOver(ctx) }); left != nil {
+			left = fmt.Errorf("%v after the last round: %w", startTime, left)
 		}
 	}
-	return measure(ctx, restTime)
+	// What was seen until then is worth a table in any case.
+	return errors.Join(left, measure(ctx, restTime))
 }
