@@ -156,7 +156,7 @@ func (d *Door) purgeSteps(r *request, s *machine.Stream, body server.JSApiStream
 	d.batches.builder.PurgeStep(s.Incarnation(), step, body)
 	d.batches.waitForCall(waitCall, call{request: r, complete: func(d *Door, result *machine.Result) any {
 		resp.Purged += result.Seq
-		if result.Err == nil && result.Seq == step {
+		if result.Err == nil && (result.Seq == step || result.Unmet) {
 			if body.Sequence == 0 {
 				body.Sequence = result.Last + 1
 			}

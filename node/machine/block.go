@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -215,8 +216,34 @@ func (b *block) nextOf(i int, id uint32) int {
 	if !b.mayHold(id) {
 		return -1
 	}
+	if b.rows == nil && b.kept == nil {
+		return b.nextInColumn(i, id)
+	}
 	for i = b.nextAlive(i); i >= 0; i = b.nextAlive(i + 1) {
 		if b.subjectAt(i) == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// nextInColumn is nextOf for a sealed block in which every position has a row. It is
+// where a search for a subject among many spends its time.
+func (b *block) nextInColumn(i int, id uint32) int {
+	c := &b.cols[columnSubject]
+	if c.width == 0 {
+		return b.nextAlive(i)
+	}
+	width, distance := int(c.width), uint64(id)-c.base
+	for at := int(c.start) + i*width; i < b.count; i, at = i+1, at+width {
+		if width == 1 {
+			skip := bytes.IndexByte(b.page[at:c.end(b.count)], byte(distance))
+			if skip < 0 {
+				return -1
+			}
+			i, at = i+skip, at+skip
+		}
+		if binary.LittleEndian.Uint64(b.page[at:])&c.mask == distance && b.isAlive(i) {
 			return i
 		}
 	}

@@ -27,7 +27,7 @@ const (
 	// namesPerPage is how many subjects a page has.
 	namesPerPage = 256
 	// valueVersion is the last byte but four of every value.
-	valueVersion = 3
+	valueVersion = 4
 	// valueTrailer is the version and a CRC32C over key, body and version.
 	valueTrailer = 5
 )

@@ -93,6 +93,7 @@ func (s *Stream) appendState(dst []byte) []byte {
 	} else {
 		dst = append(dst, 0)
 	}
+	dst = s.appendRolled(dst)
 	return s.appendFast(s.appendOrigins(appendText(dst, s.lastID)))
 }
 

@@ -90,7 +90,7 @@ func (d *dispatch) redeliver() bool {
 		}
 		p := c.pending.at(t.seq)
 		r, _ := c.stream.index.get(t.seq)
-		if !d.take(c.stream.plainSize(&r)) {
+		if c.stream.rolledUp(t.seq, r.subject) || !d.take(c.stream.plainSize(&r)) {
 			return false
 		}
 		c.due.pop()
@@ -127,7 +127,7 @@ func (d *dispatch) deliverNew() {
 			return
 		}
 		r, _ := s.index.get(seq)
-		if !d.take(s.plainSize(&r)) {
+		if s.rolledUp(seq, r.subject) || !d.take(s.plainSize(&r)) { // it is as good as gone
 			return
 		}
 		if len(c.skips) > 0 {

@@ -113,6 +113,17 @@ func (x *index) nextOf(seq uint64, id uint32) (uint64, bool) {
 	return x.forward(seq, func(b *block, i int) int { return b.nextOf(i, id) })
 }
 
+// nextOfBelow is nextOf for sequences below end.
+func (x *index) nextOfBelow(seq uint64, id uint32, end uint64) (uint64, bool) {
+	found, ok := x.forward(seq, func(b *block, i int) int {
+		if b.first >= end {
+			return b.nextAlive(0) // far enough
+		}
+		return b.nextOf(i, id)
+	})
+	return found, ok && found < end
+}
+
 // nextIn returns the first live sequence at or after seq whose subject is in ids.
 func (x *index) nextIn(seq uint64, ids idSet) (uint64, bool) {
 	return x.forward(seq, func(b *block, i int) int { return b.nextIn(i, ids) })

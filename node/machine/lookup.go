@@ -56,7 +56,7 @@ func (s *Stream) LastOfEach(filters []string, upTo uint64, most int) ([]uint64, 
 		if seq > upTo {
 			seq, ok = s.index.previousOf(upTo, uint32(id))
 		}
-		if !ok {
+		if !ok || s.rolledUp(seq, uint32(id)) {
 			continue
 		}
 		if len(found) == most {
@@ -80,7 +80,7 @@ func (s *Stream) Seek(from uint64, filters []string, most int) (stored Stored, f
 		}
 		from = seq + 1
 		r, _ := s.index.get(seq)
-		if coversAny(filters, s.subjects.list[r.subject].name) {
+		if coversAny(filters, s.subjects.list[r.subject].name) && !s.rolledUp(seq, r.subject) {
 			return s.describe(seq, &r), true, from
 		}
 	}

@@ -57,12 +57,15 @@ type Machine struct {
 	pending pendingOrigin // what an origin command says of the next one
 
 	// Of the entry being applied.
-	now   int64 // its stamp
-	work  int   // what is left of settleMax; may end a little below 0
-	index uint64
-	size  int // of its data
-	slot  int
-	out   *Results
+	now  int64 // its stamp
+	work int   // what is left of settleMax; may end a little below 0
+	// rollWork is as much again, for what rollups make go at once: what others left
+	// to do does not take it away.
+	rollWork int
+	index    uint64
+	size     int // of its data
+	slot     int
+	out      *Results
 	// headers of the publish being applied. Of a message without any they are
 	// noHeaders, which costs nothing to set up.
 	headers publishHeaders
@@ -126,7 +129,7 @@ func (m *Machine) Apply(index uint64, data []byte, out *Results) error {
 	m.prefaced, m.batch, m.run.left = false, nil, 0
 	out.reset(index, m.now)
 	m.pending.set = false
-	m.work = m.settleMax
+	m.work, m.rollWork = m.settleMax, m.settleMax
 	m.settle()
 	m.expire()
 

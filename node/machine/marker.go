@@ -62,7 +62,12 @@ func (s *Stream) Ended(now int64, f func(Ended) bool) {
 
 func (s *Stream) ended(seq uint64) Ended {
 	r, _ := s.index.get(seq)
-	return Ended{Seq: seq, Location: s.locate(&r), Left: int(s.subjects.list[r.subject].count)}
+	sub := &s.subjects.list[r.subject]
+	ended := Ended{Seq: seq, Location: s.locate(&r), Left: int(sub.count)}
+	if end := s.rolled[sub.name]; end > 0 && seq >= end {
+		ended.Left = 1 // perhaps, so it does not go without a marker
+	}
+	return ended
 }
 
 // endedTTLs returns the messages whose own time to live is over, ascending.

@@ -95,6 +95,9 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 		if s.config.RePublish != nil {
 			previous = s.lastOfLiteral(message.Subject)
 		}
+		if len(h.rollup) > 0 && !h.rollupOfSubject {
+			s.makeRoom()
+		}
 		s.store(seq, message.Subject, r, s.timeToLive(h))
 		if s.config.RePublish != nil && !s.intake {
 			s.machine.event(Event{Kind: EventRepublish, Stream: s, Seq: seq, Previous: previous, Stamp: stamp, Location: s.locate(r)})
@@ -112,12 +115,12 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 	if s.config.AllowMsgSchedules || len(h.scheduleNext) > 0 {
 		s.followSchedules(message, h, p, seq, keep)
 	}
-	if len(h.rollup) > 0 {
-		filter := ""
-		if h.rollupOfSubject {
-			filter = string(message.Subject)
-		}
-		s.purgeMatching(filter, 0, keep, math.MaxUint64)
+	switch {
+	case len(h.rollup) == 0:
+	case h.rollupOfSubject:
+		s.rollUp(string(message.Subject), keep)
+	default:
+		s.purgeMatching("", 0, keep, math.MaxUint64)
 	}
 	if keep > 0 {
 		s.enforceLimits(message.Subject)
@@ -128,7 +131,7 @@ func (s *Stream) accept(message *Message, h *publishHeaders, p *preface, r *reco
 // lastOfLiteral returns the last sequence of a subject, 0 for none.
 func (s *Stream) lastOfLiteral(subject []byte) uint64 {
 	if id, ok := s.subjects.lookup(subject); ok {
-		return s.lastSeq(id)
+		return s.lastShown(id)
 	}
 	return 0
 }

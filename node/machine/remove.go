@@ -78,7 +78,7 @@ func (s *Stream) clear(next uint64) {
 	s.index.blocks, s.index.hint = nil, 0
 	s.forgetNames()
 	s.forgetSchedules()
-	s.subjects, s.ttls = subjectTable{}, nil
+	s.subjects, s.ttls, s.rolled = subjectTable{}, nil, nil
 	s.msgs = 0
 	s.addBytes(-s.bytes)
 	s.last = max(s.last+1, next) - 1
@@ -129,9 +129,11 @@ func (s *Stream) deleteMessage(seq uint64, result *Result) {
 		result.Err = server.NewJSStreamSealedError()
 	case s.config.DenyDelete:
 		result.Err = server.NewJSStreamMsgDeleteFailedError(errors.New("message delete not permitted"))
-	case !s.index.has(seq):
-		result.Err = s.missing(seq)
 	default:
+		if _, ok := s.Message(seq); !ok {
+			result.Err = s.missing(seq)
+			return
+		}
 		result.Seq = seq
 		s.remove(seq)
 	}
@@ -162,6 +164,8 @@ func (s *Stream) purge(encoded []byte, result *Result) {
 	case result.Err != nil:
 	case request.Sequence > 0 && request.Keep > 0:
 		result.Err = server.NewJSBadRequestError()
+	case s.mayKeepWrong(&request):
+		result.Unmet = true
 	default:
 		result.Seq = s.purgeMatching(request.Subject, request.Sequence, request.Keep, math.MaxUint64)
 	}
@@ -178,6 +182,9 @@ func (s *Stream) purgeStep(limit uint64, encoded []byte, result *Result) {
 		return
 	}
 	result.Last = s.last
+	if result.Unmet = s.mayKeepWrong(&request); result.Unmet {
+		return
+	}
 	result.Seq = s.purgeMatching(request.Subject, request.Sequence, request.Keep, limit)
 }
 
@@ -214,8 +221,13 @@ func (s *Stream) purgeMatching(filter string, before, keep, limit uint64) uint64
 
 func (s *Stream) removeMatching(filter string, all bool, before, keep, limit uint64) uint64 {
 	var ids idSet
+	id, known := s.subjects.ids[filter]
 	total := s.msgs
-	if !all {
+	switch {
+	case all:
+	case known:
+		total = uint64(s.subjects.list[id].count)
+	default:
 		ids = s.matching([]string{filter})
 		total = s.countIn(ids)
 	}
@@ -229,9 +241,12 @@ func (s *Stream) removeMatching(filter string, all bool, before, keep, limit uin
 	removed := uint64(0)
 	for seq := s.first; removed < most; seq++ {
 		var ok bool
-		if all {
+		switch {
+		case all:
 			seq, ok = s.index.next(seq)
-		} else {
+		case known:
+			seq, ok = s.index.nextOf(max(seq, s.subjects.list[id].first), id)
+		default:
 			seq, ok = s.index.nextIn(seq, ids)
 		}
 		if !ok || seq >= end {
@@ -259,8 +274,8 @@ func (s *Stream) movePurgedConsumers(filter string) {
 	firstLeft := s.first
 	if filter != "" {
 		firstLeft = 0
-		if next, ok := s.Next(s.first, filter); ok {
-			firstLeft = next.Seq
+		if next, ok := s.next(s.first, filter); ok {
+			firstLeft = next
 		}
 	}
 	for _, c := range s.consumers {

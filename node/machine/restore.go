@@ -131,6 +131,7 @@ func (m *Machine) restoreStream(p protocol.Pair) error {
 	case keyStreamState:
 		s.first, s.last, s.lastStamp, s.stored, s.dedup.next = r.Uvarint(), r.Uvarint(), int64(r.Uvarint()), r.Uvarint(), r.Uvarint()
 		s.review = review{next: r.Uvarint(), end: r.Uvarint(), unneeded: r.Byte() == 1}
+		s.restoreRolled(&r)
 		s.lastID = string(r.Bytes(r.Uvarint()))
 		s.restoreOrigins(&r)
 		s.restoreFast(&r)

@@ -36,7 +36,7 @@ type Result struct {
 	Seq        uint64 // publish: the sequence; purge and end: the number of messages removed; reset: where it goes on
 	Last       uint64 // purge in steps: the stream's last sequence
 	Duplicate  bool   // publish: Seq is that of the earlier message with this ID
-	Unmet      bool   // publish: its preface does not hold, nothing happened
+	Unmet      bool   // publish: its preface does not hold; purge that keeps some: others are still going (rollup.go). Nothing happened
 	Over       bool   // publish: the fast-ingest batch that it belongs to is over, nothing happened
 	Created    bool   // create: it did not exist before
 	Deliveries []Delivery

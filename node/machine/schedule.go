@@ -105,7 +105,7 @@ func (s *Stream) eachDue(now int64, i int, f func(DueSchedule) bool) bool {
 // also told whether there is a message at all.
 func (s *Stream) isSchedule(subject []byte) (schedule, exists bool) {
 	id, ok := s.subjects.lookup(subject)
-	if !ok {
+	if !ok || s.lastShown(id) == 0 {
 		return false, false
 	}
 	found, schedule := s.schedules[id]
@@ -195,7 +195,10 @@ func (s *Stream) followSchedules(message *Message, h *publishHeaders, p *preface
 	case len(h.scheduleNext) == 0 || len(h.scheduler) == 0 || s.intake && bytes.Equal(h.scheduleNext, schedulePurge):
 	case !bytes.Equal(h.scheduleNext, schedulePurge):
 		s.moveSchedule(h)
-	case s.config.AllowRollup && !s.config.DenyPurge:
+	case !s.config.AllowRollup || s.config.DenyPurge:
+	case isLiteral(string(h.scheduler)):
+		s.rollUp(string(h.scheduler), 0)
+	default:
 		s.purgeMatching(string(h.scheduler), 0, 0, math.MaxUint64)
 	}
 }

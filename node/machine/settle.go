@@ -24,7 +24,7 @@ const (
 )
 
 // review is a pass over the messages of a stream that may have to go because of a
-// limit per subject or because no consumer needs them.
+// limit per subject, because no consumer needs them, or because others took their place.
 type review struct {
 	// next is the lowest sequence not looked at yet, end the one behind the last.
 	// Both 0: nothing is under way. What is stored behind end keeps the limits by
@@ -41,8 +41,10 @@ type review struct {
 // far as anybody knows.
 func (s *Stream) behind() bool { return s.review.next < s.review.end || s.overTotals() }
 
+// overTotals reports whether the oldest message has to make room. While messages go
+// that were rolled up, it is not known whether any other has to.
 func (s *Stream) overTotals() bool {
-	return s.config.Discard == server.DiscardOld &&
+	return s.config.Discard == server.DiscardOld && len(s.rolled) == 0 &&
 		(s.config.MaxMsgs > 0 && s.msgs > uint64(s.config.MaxMsgs) || s.config.MaxBytes > 0 && s.bytes > uint64(s.config.MaxBytes))
 }
 
@@ -64,7 +66,7 @@ func (s *Stream) settle() {
 	for s.review.next < s.review.end && m.work > 0 {
 		seq, ok := s.index.next(s.review.next)
 		if !ok || seq >= s.review.end {
-			s.review = review{}
+			s.review.next = s.review.end
 			break
 		}
 		s.review.next = seq + 1
@@ -72,6 +74,7 @@ func (s *Stream) settle() {
 	}
 	if s.review.next >= s.review.end {
 		s.review = review{}
+		s.endRolls()
 	}
 	s.trim()
 	s.touch()
@@ -95,6 +98,11 @@ func (s *Stream) look(seq uint64) {
 	limit := s.config.MaxMsgsPer
 	s.machine.work -= lookWork
 	switch {
+	case s.rolledUp(seq, id):
+		s.machine.work -= s.removeCost()
+		s.purging = true
+		s.remove(seq)
+		s.purging = false
 	case limit > 0 && int64(s.subjects.list[id].count) > limit:
 		s.machine.work -= s.removeCost()
 		s.remove(seq)

@@ -48,6 +48,7 @@ type Stream struct {
 	scheduled timerHeap           // when they are due
 
 	review    review             // see settle.go
+	rolled    map[string]uint64  // subjects whose messages below a sequence the review removes, see rollup.go
 	expiryDue [expiryKinds]int64 // place in the machine's expiry queue, 0 none
 	storedIn  uint64             // entry for which EventStored was sent
 	purging   bool               // messages are being removed in bulk: no EventTerminated
@@ -114,7 +115,7 @@ func (s *Stream) Deleted() []uint64 {
 // Message finds the message with that sequence.
 func (s *Stream) Message(seq uint64) (Stored, bool) {
 	r, ok := s.index.get(seq)
-	if !ok {
+	if !ok || s.rolledUp(seq, r.subject) {
 		return Stored{}, false
 	}
 	return s.describe(seq, &r), true
@@ -131,7 +132,7 @@ func (s *Stream) Last(subject string) (Stored, bool) {
 
 func (s *Stream) lastOf(subject string) uint64 {
 	if id, ok := s.subjects.ids[subject]; ok {
-		return s.lastSeq(id)
+		return s.lastShown(id)
 	}
 	if isLiteral(subject) {
 		return 0
@@ -139,7 +140,7 @@ func (s *Stream) lastOf(subject string) uint64 {
 	newest := uint64(0)
 	for id := range s.subjects.list {
 		if sub := &s.subjects.list[id]; sub.count > 0 && sub.last > newest && covers(subject, sub.name) {
-			newest = max(newest, s.lastSeq(uint32(id)))
+			newest = max(newest, s.lastShown(uint32(id)))
 		}
 	}
 	return newest
@@ -148,20 +149,25 @@ func (s *Stream) lastOf(subject string) uint64 {
 // Next finds the first message at or after a sequence whose subject matches
 // the filter; an empty filter matches all.
 func (s *Stream) Next(from uint64, filter string) (Stored, bool) {
+	if seq, ok := s.nextShown(from, filter); ok {
+		return s.Message(seq)
+	}
+	return Stored{}, false
+}
+
+// next is Next with what was replaced and has not gone yet.
+func (s *Stream) next(from uint64, filter string) (uint64, bool) {
 	from = max(from, s.first)
-	var seq uint64
-	var ok bool
 	if filter == "" || filter == anyTail {
-		seq, ok = s.index.next(from)
-	} else if id, known := s.subjects.ids[filter]; known {
-		seq, ok = s.index.nextOf(max(from, s.subjects.list[id].first), id)
-	} else if !isLiteral(filter) {
-		seq, ok = s.index.nextIn(from, s.matching([]string{filter}))
+		return s.index.next(from)
 	}
-	if !ok {
-		return Stored{}, false
+	if id, known := s.subjects.ids[filter]; known {
+		return s.index.nextOf(max(from, s.subjects.list[id].first), id)
 	}
-	return s.Message(seq)
+	if !isLiteral(filter) {
+		return s.index.nextIn(from, s.matching([]string{filter}))
+	}
+	return 0, false
 }
 
 // SubjectCount is a subject with the number of its live messages.
@@ -236,6 +242,14 @@ func (s *Stream) lastSeq(id uint32) uint64 {
 		sub.lastExact = true
 	}
 	return sub.last
+}
+
+// lastShown is lastSeq, but 0 when what the subject has was replaced.
+func (s *Stream) lastShown(id uint32) uint64 {
+	if seq := s.lastSeq(id); !s.rolledUp(seq, id) {
+		return seq
+	}
+	return 0
 }
 
 // stampOf returns the stamp of a live message.
