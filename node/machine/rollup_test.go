@@ -84,7 +84,7 @@ func (r *rollers) compareShown(name string) {
 			r.t.Fatalf("message %d is shown: %v, want %v", seq, got, want)
 		}
 	}
-	for _, filter := range []string{"", ">", "a.*", "a.1", "a.2", "*.3", "a.none"} {
+	for _, filter := range []string{"", ">", "a.*", "a.1", "a.2", "*.3", "a.9", "a.none"} {
 		from := r.random.Uint64N(exact.last + 2)
 		a, foundA := exact.Next(from, filter)
 		b, foundB := steps.Next(from, filter)
