@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -186,4 +187,52 @@ func TestRestartSingleNode(t *testing.T) {
 	c.waitReady(t)
 	s.verify(t, n)
 	s.goOn(t, n)
+}
+
+// TestAnOrderedConsumerOutlivesARestart restarts the node below an ordered consumer,
+// which asks to be kept in memory. It is in the log like any other, and goes on with
+// its next message; the client has nothing to make again.
+func TestAnOrderedConsumerOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	cluster := startSingle(t)
+	n := cluster.nodes[0]
+	c := newClient(t, n)
+	c.create(jetstream.StreamConfig{Storage: jetstream.MemoryStorage})
+	// A heartbeat that is rarer than a restart takes: the client misses none.
+	sub, err := c.legacy.SubscribeSync(c.subject("a"), nats.OrderedConsumer(), nats.IdleHeartbeat(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := sub.ConsumerInfo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "asks for memory", before.Config.MemoryStorage, true)
+	next := func(payload string, sequence uint64) {
+		t.Helper()
+		m, err := sub.NextMsg(readyLimit)
+		if err != nil {
+			t.Fatalf("%s did not come: %v", payload, err)
+		}
+		metadata, err := m.Metadata()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, "payload", string(m.Data), payload)
+		check(t, "consumer", metadata.Consumer, before.Name)
+		check(t, "consumer sequence of "+payload, metadata.Sequence.Consumer, sequence)
+	}
+	c.publish("a", "before")
+	next("before", 1)
+
+	n.stop(t)
+	n.start(t)
+	cluster.waitReady(t)
+	newClient(t, n).mustPublish(c.subject("a"), "behind")
+	next("behind", 2)
+	after, err := sub.ConsumerInfo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "created", after.Created, before.Created)
 }
