@@ -111,6 +111,9 @@ func (c *change) write(w *protocol.Write) error {
 	if w.HardState != nil {
 		head.hardState = *w.HardState
 	}
+	if w.Promise != nil || w.Identity != nil || w.Checkpoint != nil {
+		c.store.db.mixed = true
+	}
 	if w.Promise != nil {
 		head.promise = *w.Promise
 		if *w.Promise != (protocol.Attempt{}) {
@@ -248,6 +251,7 @@ func (c *change) mark(m protocol.Mark) error {
 
 // drop deletes the entries from lo up to but not including hi.
 func (c *change) drop(lo, hi uint64) error {
+	c.store.db.mixed = true
 	cursor := c.pieces.Cursor()
 	for {
 		c.doomed = c.doomed[:0]
@@ -347,6 +351,7 @@ func pairSum(stored []byte) (uint32, bool) {
 // boot raises the boot counter.
 func (s *Store) boot() error {
 	return s.transact(overhead, 0, nil, func(_ *bolt.Tx, next *state) error {
+		s.db.mixed = true
 		next.head.boot++
 		return nil
 	})

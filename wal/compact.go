@@ -49,11 +49,12 @@ func (d *Dir) compact(progress func(done, total int64)) (before, after int64, er
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s is damaged: %w", old, err)
 	}
-	if len(found.frames) > 0 {
+	if len(found.frames) > 0 || found.unfinished {
 		if found, err = d.fold(old); err != nil {
 			return 0, 0, err
 		}
 	}
+	found.head.transaction = 0 // of the old file
 	next := d.pointer
 	next.serial++
 	fresh := d.storePath(next.serial)

@@ -47,6 +47,8 @@ type database struct {
 	// about how many bytes that adds to the file.
 	open *bolt.Tx
 	held atomic.Int64
+	// mixed: that transaction does more than add entries and change the hard state.
+	mixed bool
 }
 
 type databaseOptions struct {
@@ -205,21 +207,23 @@ func (d *database) hold(tx *bolt.Tx, added int64) {
 
 // let says that no transaction is held open any more.
 func (d *database) let() {
-	d.open = nil
+	d.open, d.mixed = nil, false
 	d.held.Store(0)
 }
 
 // fold commits the open transaction with the head record. visible is called when
-// readers can see it, though it may not be durable yet.
-func (d *database) fold(head []byte, visible func()) error {
+// readers can see it, though it may not be durable yet. once: what only adds to the log
+// may wait for the disk once, see unfinished.go.
+func (d *database) fold(head []byte, once bool, visible func()) error {
 	tx := d.open
+	once = once && !d.mixed
 	d.let()
 	if err := guard(func() error { return tx.Bucket([]byte(headBucket)).Put([]byte(headKey), head) }); err != nil {
 		d.end(tx)
 		return err
 	}
 	visible()
-	return d.commit(tx)
+	return d.commit(tx, once)
 }
 
 // journalSpan is where the journal is, which is made if it is missing. bbolt
@@ -293,11 +297,11 @@ func (d *database) update(need int64, fn func(tx *bolt.Tx) error) error {
 		d.end(tx)
 		return err
 	}
-	return d.commit(tx)
+	return d.commit(tx, false)
 }
 
-// commit makes a transaction durable.
-func (d *database) commit(tx *bolt.Tx) error {
+// commit makes a transaction durable, once or twice waiting for the disk.
+func (d *database) commit(tx *bolt.Tx, once bool) error {
 	err := d.opt.disk.ask("commit", d.path)
 	var before *metaPair
 	if err == nil {
@@ -307,7 +311,15 @@ func (d *database) commit(tx *bolt.Tx) error {
 		d.end(tx)
 		return err
 	}
-	if err = guard(tx.Commit); err == nil {
+	d.bolt.NoSync = once
+	err = guard(tx.Commit)
+	d.bolt.NoSync = false
+	if err == nil && once {
+		if err = d.sync(); errors.Is(err, ErrDiskFull) { // of a file system that had promised room
+			err = errors.Join(err, d.restore(before))
+		}
+	}
+	if err == nil {
 		return nil
 	}
 	d.end(tx) // after a panic it is still open
@@ -319,4 +331,23 @@ func (d *database) commit(tx *bolt.Tx) error {
 		return fmt.Errorf("commit: it may or may not have happened: %w", err)
 	}
 	return fmt.Errorf("%w: %w", errRefused, err)
+}
+
+// sync waits until everything that was written to the file is on the disk.
+func (d *database) sync() error {
+	if err := d.opt.disk.ask("sync", d.path); err != nil {
+		return err
+	}
+	fd := int(d.file.Fd())
+	return asDiskFull(ignoringInterrupts(func() error { return syscall.Fdatasync(fd) }))
+}
+
+// restore writes both meta pages as they were.
+func (d *database) restore(before *metaPair) error {
+	for slot := range before {
+		if _, err := d.file.WriteAt(before[slot][:], int64(slot)*pageSize); err != nil {
+			return err
+		}
+	}
+	return d.sync()
 }

@@ -50,11 +50,11 @@ func TestFormatsHaveTheirVersions(t *testing.T) {
 	}{
 		{"head record", headVersion, appendHead(nil, &head{
 			identity: identity, boot: 43, counter: 44, hardState: hardState, promise: protocol.Attempt{Epoch: 45, ID: 46},
-			last: 47, frames: 48, log: sums.log, marks: sums.marks, pairs: sums.pairs,
-		}), "2 89141991"},
-		{"keys, values and sums of the store", headVersion, store, "2 aab7576e"},
+			last: 47, frames: 48, transaction: 53, log: sums.log, marks: sums.marks, pairs: sums.pairs,
+		}), "3 3eecd6e2"},
+		{"keys, values and sums of the store", headVersion, store, "3 aab7576e"},
 		{"checkpoint record", checkpointVersion, appendCheckpointRecord(nil, &checkpoint), "1 8e0cef77"},
-		{"what a frame writes", frameVersion, write, "1 581e82e8"},
+		{"what a frame writes", frameVersion, write, "2 581e82e8"},
 		{"chunk of a copy", chunkVersion, chunk, "1 a1b39bb9"},
 		{"current", pointerVersion, encodePointer(&pointer{owner: owner, serial: 49, current: true, identity: identity, replaced: checkpoint.replaced, aside: note{
 			serial: 50, identity: identity, reason: "reason", time: time.Unix(51, 0),

@@ -53,7 +53,8 @@ const (
 	journalKey    = "journal"
 
 	tagBytes         = 8
-	frameVersion     = 1
+	frameVersion     = 2
+	frameVersion1    = 1 // with a head record of version 2
 	frameHeaderBytes = tagBytes + 4 + 4 + 8 + 4
 
 	blockBytes      = 4096
@@ -195,8 +196,13 @@ func (j *journal) write(next *state) error {
 		return fmt.Errorf("sync the journal: %w", asDiskFull(err))
 	}
 	j.next += blocks(len(frame))
-	j.db.opt.mark.set(j.tag, next.head.frames)
+	j.synced(next)
 	return nil
+}
+
+// synced marks what is on the disk now.
+func (j *journal) synced(st *state) {
+	j.db.opt.mark.set(j.tag, synced{frame: st.head.frames, transaction: uint64(st.txid)})
 }
 
 // writeBlocks writes whole blocks, so that the kernel need not read what is there.
@@ -284,6 +290,9 @@ func pendingFrames(area []byte, after uint64) ([]frame, error) {
 }
 
 func (f *frame) checkVersion() error {
+	if f.version == frameVersion1 {
+		return nil
+	}
 	return protocol.CheckVersion(fmt.Sprintf("frame %d of the journal", f.number), f.version, frameVersion)
 }
 
@@ -292,10 +301,14 @@ func (f *frame) writes() (writes []*protocol.Write, h head, err error) {
 	if err := f.checkVersion(); err != nil {
 		return nil, h, err
 	}
-	if len(f.body) < headBytes {
+	headLength := headBytes
+	if f.version == frameVersion1 {
+		headLength = headBytes2
+	}
+	if len(f.body) < headLength {
 		return nil, h, fmt.Errorf("journal, frame %d: %w", f.number, protocol.ErrMalformed)
 	}
-	content, record := f.body[:len(f.body)-headBytes], f.body[len(f.body)-headBytes:]
+	content, record := f.body[:len(f.body)-headLength], f.body[len(f.body)-headLength:]
 	if h, err = decodeHead(record); err != nil {
 		return nil, h, fmt.Errorf("journal, frame %d: %w", f.number, err)
 	}

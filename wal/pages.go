@@ -66,36 +66,33 @@ func readMeta(page []byte, slot uint64) (pageMetas, error) {
 	}, nil
 }
 
-// readMetas returns the newer meta page. Both have to be right and one
-// transaction apart. bbolt itself would fall back to the older one, but the
-// pages of that state may be reused already, and going back would forget what
-// was acknowledged. A meta page lies in one disk sector, so no crash tears it.
-func readMetas(data []byte) (pageMetas, error) {
+// readMetas returns both meta pages, the newer first. Both have to be right and one
+// transaction apart. bbolt itself would fall back to the older one where the newer is
+// wrong, but the pages of that state may be reused already, and going back would forget
+// what was acknowledged. A meta page lies in one disk sector, so no crash tears it.
+func readMetas(data []byte) (newer, older pageMetas, err error) {
 	if len(data) < 2*pageSize {
-		return pageMetas{}, errors.New("the file is too short")
+		return newer, older, errors.New("the file is too short")
 	}
 	even, err := readMeta(data, 0)
 	if err != nil {
-		return pageMetas{}, err
+		return newer, older, err
 	}
 	odd, err := readMeta(data[pageSize:], 1)
 	if err != nil {
-		return pageMetas{}, err
+		return newer, older, err
 	}
 	if even.txid%2 != 0 || (odd.txid != even.txid+1 && even.txid != odd.txid+1) {
-		return pageMetas{}, fmt.Errorf("meta pages: transactions %d and %d do not follow each other", even.txid, odd.txid)
+		return newer, older, fmt.Errorf("meta pages: transactions %d and %d do not follow each other", even.txid, odd.txid)
 	}
-	newer := even
+	newer, older = even, odd
 	if odd.txid > even.txid {
-		newer = odd
+		newer, older = odd, even
 	}
-	if newer.highWater < 4 || newer.highWater > uint64(len(data)/pageSize) {
-		return pageMetas{}, fmt.Errorf("the file is too short: it has %d pages of %d", len(data)/pageSize, newer.highWater)
-	}
-	return newer, nil
+	return newer, older, nil
 }
 
-// pageWalk visits everything that is reachable from the newer meta page.
+// pageWalk visits everything that is reachable from one of the meta pages.
 type pageWalk struct {
 	data      []byte
 	highWater uint64
@@ -113,18 +110,27 @@ type pageWalk struct {
 // toldPages is how many pages are walked between two reports: 64 MiB.
 const toldPages = 8192
 
-// walkPages checks the structure of a store file that is mapped as data and
-// visits every key.
-func walkPages(data []byte, visit visitor) error { return walkTold(data, visit, nil) }
-
-// walkTold is walkPages that tells how far it is, unless told is nil.
-func walkTold(data []byte, visit visitor, told func(done, total int64)) error {
-	metas, err := readMetas(data)
+// walkPages checks the structure of a store file that is mapped as data, as the newer
+// meta page has it, and visits every key.
+func walkPages(data []byte, visit visitor) error {
+	newer, _, err := readMetas(data)
 	if err != nil {
 		return err
 	}
-	w := &pageWalk{data: data, highWater: metas.highWater, used: make([]uint64, metas.highWater/64+1), visit: visit, told: told}
-	return w.all(metas.root)
+	w, err := newPageWalk(data, newer)
+	if err != nil {
+		return err
+	}
+	w.visit = visit
+	return w.all(newer.root)
+}
+
+// newPageWalk is a walk over what a meta page leads to.
+func newPageWalk(data []byte, metas pageMetas) (*pageWalk, error) {
+	if metas.highWater < 4 || metas.highWater > uint64(len(data)/pageSize) {
+		return nil, fmt.Errorf("the file is too short: it has %d pages of %d", len(data)/pageSize, metas.highWater)
+	}
+	return &pageWalk{data: data, highWater: metas.highWater, used: make([]uint64, metas.highWater/64+1)}, nil
 }
 
 // all walks every bucket of the file.

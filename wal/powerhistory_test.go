@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"holdfast/protocol"
 )
@@ -39,6 +40,7 @@ type stepKind int
 
 const (
 	committing stepKind = iota
+	dying               // a commit; the process ends while it waits for the disk, if it waits once
 	folding
 	reopening   // the store
 	starting    // again: the folder too
@@ -64,14 +66,14 @@ func (h *history) next() step {
 	h.steps++
 	m := h.model
 	blank := m.meta.Identity.Lineage.Blank()
-	kinds := []stepKind{folding, reopening, starting, discarding, switching, quarantined}
+	kinds := []stepKind{dying, folding, reopening, starting, discarding, switching, quarantined}
 	st := step{kind: kinds[random.IntN(len(kinds))]}
 	// A store takes an identity before anything else.
-	if blank && (st.kind == folding || random.IntN(3) > 0) || random.IntN(4) > 0 {
+	if blank && (st.kind == folding || st.kind == dying || random.IntN(3) > 0) || random.IntN(4) > 0 {
 		st.kind = committing
 	}
 	switch st.kind {
-	case committing:
+	case committing, dying:
 		if blank {
 			st.writes = append(st.writes, &protocol.Write{Identity: &protocol.Identity{Store: protocol.StoreID(1 + random.Uint64()>>1), Lineage: lineage}})
 			m.apply(st.writes[0])
@@ -167,12 +169,21 @@ type life struct {
 	dir     *Dir
 	store   *Store
 	said    *os.File
+	ending  bool // the process is to end instead of waiting for the disk
 }
+
+var errEnded = errors.New("the process has ended")
 
 // live does the steps of a history from those that were done before to the given
 // number.
 func live(folder string, h *history, done, until int) error {
 	l := &life{history: h, folder: folder, opt: optionsOf(h.seed)}
+	l.opt.disk.before = func(operation, path string) error {
+		if l.ending && operation == "sync" && strings.HasSuffix(path, storeSuffix) {
+			return errEnded
+		}
+		return nil
+	}
 	for h.steps < done {
 		h.next()
 	}
@@ -223,6 +234,14 @@ func (l *life) do(st step) error {
 	switch st.kind {
 	case committing:
 		return l.store.Commit(st.writes...)
+	case dying:
+		l.ending = true
+		err := l.store.Commit(st.writes...)
+		if l.ending = false; errors.Is(err, errEnded) {
+			err = nil
+		}
+		l.dir.abandon()
+		return errors.Join(err, l.start())
 	case folding:
 		return l.store.Fold()
 	case reopening:

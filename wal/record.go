@@ -13,8 +13,10 @@ import (
 // rewrites anyway. The checkpoint record changes with a checkpoint. Each ends
 // with a CRC32C over the record's name and everything before.
 const (
-	headVersion       = 2
-	headBytes         = 1 + 8 + 16 + 10*8 + 3*24 + 4
+	headVersion       = 3
+	headBytes         = 1 + 8 + 16 + 11*8 + 3*24 + 4
+	headVersion2      = 2 // without the transaction
+	headBytes2        = headBytes - 8
 	checkpointVersion = 1
 )
 
@@ -27,9 +29,12 @@ type head struct {
 	promise   protocol.Attempt
 	last      uint64 // index of the last entry
 	frames    uint64 // number of the last frame of the journal that this contains
-	log       account
-	marks     account
-	pairs     account
+	// transaction is that of the database which this was committed with. A page of an
+	// earlier one in the place of the root is told by it. Zero: nobody knows.
+	transaction uint64
+	log         account
+	marks       account
+	pairs       account
 }
 
 // checkpointRecord is the record of what changes with a checkpoint, or never.
@@ -82,19 +87,22 @@ func recordSum(content []byte, name string) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, content)
 }
 
-// openRecord checks a record's checksum and version and returns a reader of the rest.
-func openRecord(record []byte, name string, version byte) (protocol.Reader, error) {
+// openRecord checks a record's checksum and version, of which also before may be read (0:
+// none), and returns a reader of the rest.
+func openRecord(record []byte, name string, version, before byte) (r protocol.Reader, found byte, err error) {
 	if len(record) < 5 {
-		return protocol.Reader{}, fmt.Errorf("decode %s record: %w", name, protocol.ErrMalformed)
+		return r, 0, fmt.Errorf("decode %s record: %w", name, protocol.ErrMalformed)
 	}
 	content := record[:len(record)-4]
 	if recordSum(content, name) != binary.LittleEndian.Uint32(record[len(record)-4:]) {
-		return protocol.Reader{}, fmt.Errorf("decode %s record: checksum mismatch", name)
+		return r, 0, fmt.Errorf("decode %s record: checksum mismatch", name)
 	}
-	if err := protocol.CheckVersion("it", content[0], version); err != nil {
-		return protocol.Reader{}, fmt.Errorf("decode %s record: %w", name, err)
+	if found = content[0]; found == 0 || found != before {
+		if err := protocol.CheckVersion("it", found, version); err != nil {
+			return r, found, fmt.Errorf("decode %s record: %w", name, err)
+		}
 	}
-	return protocol.Reader{Rest: content[1:]}, nil
+	return protocol.Reader{Rest: content[1:]}, found, nil
 }
 
 func appendHead(dst []byte, h *head) []byte {
@@ -104,7 +112,7 @@ func appendHead(dst []byte, h *head) []byte {
 	for _, n := range [...]uint64{
 		h.boot, h.counter,
 		h.hardState.Term, uint64(h.hardState.Vote), h.hardState.Commit, h.hardState.Release,
-		h.promise.Epoch, uint64(h.promise.ID), h.last, h.frames,
+		h.promise.Epoch, uint64(h.promise.ID), h.last, h.frames, h.transaction,
 	} {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
@@ -115,7 +123,7 @@ func appendHead(dst []byte, h *head) []byte {
 }
 
 func decodeHead(record []byte) (head, error) {
-	r, err := openRecord(record, headKey, headVersion)
+	r, version, err := openRecord(record, headKey, headVersion, headVersion2)
 	if err != nil {
 		return head{}, err
 	}
@@ -127,6 +135,9 @@ func decodeHead(record []byte) (head, error) {
 	h.hardState.Commit, h.hardState.Release = r.Uint64(), r.Uint64()
 	h.promise.Epoch, h.promise.ID = r.Uint64(), protocol.AttemptID(r.Uint64())
 	h.last, h.frames = r.Uint64(), r.Uint64()
+	if version > headVersion2 {
+		h.transaction = r.Uint64()
+	}
 	h.log, h.marks, h.pairs = readAccount(&r), readAccount(&r), readAccount(&r)
 	return h, r.Done("head record")
 }
@@ -142,7 +153,7 @@ func appendCheckpointRecord(dst []byte, c *checkpointRecord) []byte {
 }
 
 func decodeCheckpointRecord(record []byte) (checkpointRecord, error) {
-	r, err := openRecord(record, checkpointKey, checkpointVersion)
+	r, _, err := openRecord(record, checkpointKey, checkpointVersion, 0)
 	if err != nil {
 		return checkpointRecord{}, err
 	}

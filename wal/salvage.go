@@ -22,7 +22,9 @@ import (
 type Salvage struct {
 	path string
 	data []byte // the memory map
-	head head
+	// metas are those before an unfinished transaction; nil: there is none.
+	metas *pageMetas
+	head  head
 	// what the records say; zero where they are damaged
 	checkpoint             checkpointRecord
 	hasHead, hasCheckpoint bool
@@ -60,8 +62,12 @@ func SalvageFile(path string) (*Salvage, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s := &Salvage{path: path, data: data}
-	if _, err := surveyFile(path); err != nil {
+	found, err := surveyFile(path)
+	if err != nil {
 		s.fault("%v", err)
+	}
+	if found.unfinished {
+		s.metas = &found.metas
 	}
 	if err := guard(s.collect); err != nil {
 		s.fault("%v", err)
@@ -151,6 +157,9 @@ func (s *Salvage) collect() error {
 
 // newestMeta is the newer of the meta pages that are right.
 func (s *Salvage) newestMeta() (newest pageMetas, err error) {
+	if s.metas != nil {
+		return *s.metas, nil
+	}
 	err = errors.New("both meta pages are wrong")
 	for slot := range uint64(2) {
 		if uint64(len(s.data)) < (slot+1)*pageSize {

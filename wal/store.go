@@ -41,13 +41,13 @@ type Store struct {
 // openStore opens the store file at path after checking all of its structure.
 func openStore(path string, owner Owner, opt databaseOptions) (*Store, error) {
 	s := &Store{path: path, opt: opt}
-	found, err := surveyTold(path, opt.opening)
+	found, err := surveyTold(path, opt.mark, opt.opening)
 	if err == nil && found.checkpoint.owner != owner {
 		return nil, foreign(path, found.checkpoint.owner, owner)
 	}
 	var db *database
 	if err == nil {
-		db, err = openDatabase(path, opt)
+		db, err = openSurveyed(path, opt, found)
 	}
 	if err != nil {
 		return nil, s.openingFailed(err)
@@ -83,8 +83,12 @@ func (s *Store) catchUp(found *survey) (*state, error) {
 		if s.journal, err = openJournal(s.db, at); err != nil {
 			return nil, err
 		}
-		if n := s.opt.mark.number(s.journal.tag); n > found.head.frames+uint64(len(found.frames)) {
-			return nil, fmt.Errorf("journal: frame %d is missing or damaged", n)
+		marked := s.opt.mark.last(s.journal.tag[:])
+		if marked.frame > found.head.frames+uint64(len(found.frames)) {
+			return nil, fmt.Errorf("journal: frame %d is missing or damaged", marked.frame)
+		}
+		if marked.transaction > uint64(st.txid) {
+			return nil, fmt.Errorf("the file is at transaction %d, and %d was there", st.txid, marked.transaction)
 		}
 	}
 	for i := range found.frames {
@@ -120,7 +124,11 @@ func (s *Store) replay(st *state, f *frame) (*state, error) {
 	if err := guard(func() error { return s.change(tx, &next, true).all(writes, &p) }); err != nil {
 		return nil, err
 	}
-	if next.head.frames = f.number; next.head != made {
+	next.head.frames = f.number
+	if f.version == frameVersion1 {
+		made.transaction = next.head.transaction // which it does not tell
+	}
+	if next.head != made {
 		return nil, fmt.Errorf("journal, frame %d: it does not make the state that it says", f.number)
 	}
 	s.journal.passed(f)
@@ -351,13 +359,15 @@ func (s *Store) transact(need, adds int64, keep func(*state) error, change func(
 // durable state.
 func (s *Store) commit(durable, next *state) error {
 	next.txid, next.overlay = durable.txid+1, overlay{}
+	next.head.transaction = uint64(next.txid)
 	s.writer.record = appendHead(s.writer.record[:0], &next.head)
-	err := s.db.fold(s.writer.record, func() { s.states.Store(&states{durable: durable, next: next}) })
+	err := s.db.fold(s.writer.record, s.journal != nil, func() { s.states.Store(&states{durable: durable, next: next}) })
 	switch {
 	case err == nil:
 		s.states.Store(&states{durable: next})
 		if s.journal != nil {
 			s.journal.restart()
+			s.journal.synced(next)
 		}
 		return nil
 	case errors.Is(err, ErrDiskFull):

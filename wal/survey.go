@@ -36,14 +36,21 @@ type survey struct {
 	marks      []protocol.Mark
 	present    *presence // entries at or below the horizon
 
+	metas      pageMetas // that led to all this
+	unfinished bool      // they are the older ones: the transaction after it was never finished
+
 	journal []byte  // its bytes, in the map
+	tag     []byte  // of the journal, copied; nil: there is none
 	frames  []frame // that the rest of the file does not contain, copied
 
 	hasHead, hasCheckpoint bool
 	log, marked, pairs     account // as counted
 
-	// The entry that the walk is in, and the last one above the horizon.
+	written written
+
+	// The entry that the walk is in, with its run, and the last one above the horizon.
 	index     uint64
+	mark      protocol.Mark
 	size      uint32
 	nextPiece uint32
 	whole     uint64
@@ -51,28 +58,7 @@ type survey struct {
 
 // surveyFile walks the file at path. With an error it returns what it had
 // learned until then, for a report about a damaged store.
-func surveyFile(path string) (*survey, error) { return surveyTold(path, nil) }
-
-// surveyTold is surveyFile that tells how far it is, unless told is nil.
-func surveyTold(path string, told func(done, total int64)) (*survey, error) {
-	s := &survey{present: newPresence()}
-	data, err := mapFile(path, 4*pageSize)
-	if err != nil {
-		return s, err
-	}
-	defer syscall.Munmap(data)
-	err = guard(func() error {
-		if err := walkTold(data, s.visit, told); err != nil {
-			return err
-		}
-		if err := s.finish(); err != nil {
-			return err
-		}
-		return s.pending(data)
-	})
-	s.journal = nil
-	return s, err
-}
+func surveyFile(path string) (*survey, error) { return surveyTold(path, journalMark{}, nil) }
 
 // mapFile maps a whole file, of at least so many bytes, to be read. Whoever reads it
 // guards against faults, and unmaps it.
@@ -119,10 +105,15 @@ func (s *survey) visit(bucket string, key, value []byte) (err error) {
 		if !ok {
 			return errors.New("checkpoint: a value without a checksum")
 		}
+		if s.written.inRoot(key) && sum != s.written.pair(key, value[pairSumBytes:]) {
+			return fmt.Errorf("checkpoint, key %x: %w", key, errChecksum)
+		}
 		s.pairs.add(hashPair(key, sum), len(key)+len(value))
 	case piecesBucket:
 		s.log.add(hashKey(key), len(key)+len(value))
-		err = s.piece(key, len(value))
+		if err = s.piece(key, len(value)); err == nil {
+			err = s.written.take(key, value, s.mark)
+		}
 	default:
 		err = fmt.Errorf("unknown bucket %q", bucket)
 	}
@@ -136,6 +127,10 @@ func (s *survey) pending(data []byte) error {
 		return nil
 	}
 	at := journalSpan(uintptr(unsafe.Pointer(unsafe.SliceData(data))), s.journal)
+	if at == (span{}) {
+		return nil
+	}
+	s.tag = slices.Clone(data[at.from : at.from+tagBytes])
 	frames, err := pendingFrames(data[at.from:at.to], s.head.frames)
 	for i := range frames {
 		frames[i].body = slices.Clone(frames[i].body)
@@ -182,7 +177,7 @@ func (s *survey) entryBegin(k pieceKey) error {
 		}
 		s.whole = k.index
 	}
-	s.index, s.size, s.nextPiece = k.index, k.header.size, 0
+	s.index, s.mark, s.size, s.nextPiece = k.index, mark, k.header.size, 0
 	return nil
 }
 
@@ -202,6 +197,8 @@ func (s *survey) finish() error {
 	switch {
 	case !s.hasHead || !s.hasCheckpoint:
 		return errors.New("a record is missing")
+	case s.head.transaction != 0 && s.head.transaction != s.metas.txid:
+		return fmt.Errorf("the head record is of transaction %d, not of %d", s.head.transaction, s.metas.txid)
 	case s.log != s.head.log:
 		return fmt.Errorf("log: the keys are not those that were written (%d of %d)", s.log.count, s.head.log.count)
 	case s.marked != s.head.marks:
