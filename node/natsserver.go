@@ -35,6 +35,9 @@ func natsOptions(opts *server.Options, cfg *config.Config, secret []byte, operat
 	}
 	opts.ServerName = cfg.Name
 	opts.Host, opts.Port = host, port
+	// Nearly every answer has a subject of its own, so the cache of which subscriptions
+	// a subject has would only be filled and swept.
+	opts.NoSublistCache = true
 	opts.NoSigs = true
 	opts.NoLog = true
 	if opts.MaxClosedClients == 0 {

@@ -13,9 +13,8 @@ import (
 	"holdfast/protocol"
 )
 
-// The journal is what makes small commits durable. bbolt syncs twice for each of
-// its transactions, once for the changed pages and once for the meta page, and
-// both times blocks that the file system has to allocate first. A small commit
+// The journal is what makes small commits durable. bbolt syncs once or twice for each of
+// its transactions (unfinished.go), and blocks that the file system has to allocate first. A small commit
 // is one frame instead, written to blocks that have been written before, with
 // one sync. It is also applied to a transaction of bbolt that stays open; that
 // is committed, and with it everything that the frames say, when the journal is
@@ -44,8 +43,7 @@ import (
 //
 // A frame that is not whole was not acknowledged, if it is the one after the
 // last whole one: a frame is written after the one before it was synced. So it
-// is damage when a later frame is whole. It is damage, too, when the number of
-// the last frame that was synced says so, which is in the folder's lock file: that
+// is damage when a later frame is whole. It is damage, too, when the mark says that it was synced (mark.go): that
 // is written after each frame and never synced, so it outlives the process but
 // perhaps not the machine.
 const (

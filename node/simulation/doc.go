@@ -135,8 +135,8 @@
 // # What it leaves out
 //
 // TLS, the hello's encoding and the NATS server are tested with real processes.
-// That bbolt syncs the pages of a transaction before it writes its meta page is
-// taken for granted here and tested in package wal. A disk that goes back is noticed
+// That a transaction of which the meta page is on the disk and others are not is
+// either impossible or noticed is taken for granted here and tested in package wal. A disk that goes back is noticed
 // only if the others have seen a later start of its store, or heard of what it lacks,
 // and still know, so the simulation waits for such a moment; cloned disks are outside.
 package simulation

@@ -14,9 +14,10 @@ const (
 )
 
 // tear leaves a file as a failure in the middle of a transaction may: every sector
-// that the transaction changed is there or is not, in any combination. The meta
-// pages are written after everything else was synced (package wal tests that:
-// TestForcedFailures), so none of them is there unless all of the rest is. A file
+// that the transaction changed is there or is not, in any combination. None of the
+// meta pages is there unless all of the rest is: where they are written without
+// waiting for the rest, what is missing is noticed (package wal tests that:
+// TestForcedFailures, TestUnfinishedCommit). A file
 // of which nothing was synced, when before is nil, has any of its sectors.
 //
 // Which sectors a transaction uses is not a function of the seed: the database
