@@ -30,7 +30,6 @@ const (
 	TimesChanged             // schedules are due long ago
 	LifetimesCut             // messages ask for less time to live
 	AcksForgotten            // acknowledgements are confirmed and dropped
-	MetaTorn                 // a torn transaction has its meta page on the disk
 )
 
 // Kinds of frames, of package member.

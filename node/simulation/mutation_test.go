@@ -28,7 +28,6 @@ func TestCheckersSeeWhatIsBroken(t *testing.T) {
 		{"schedules are due long ago", TimesChanged, []string{"fired early"}},
 		{"times to live are shorter", LifetimesCut, []string{"for no reason"}},
 		{"acknowledgements are forgotten", AcksForgotten, []string{"delivered again"}},
-		{"the meta page is written too early", MetaTorn, []string{"forgotten"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := uint64(4); seed < 4*30; seed += 4 {

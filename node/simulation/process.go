@@ -50,7 +50,7 @@ func (p *process) open() (err error) {
 		Now:          func() time.Time { return time.Unix(0, h.clock()) },
 		Random:       w.random.Uint64,
 		Before:       p.before,
-		JournalBytes: h.world.journalBytes(),
+		JournalBytes: journalBytes,
 		Room:         h.room,
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ func (w *world) tear(path string, before []byte) {
 	end := len(before)
 	for at := 0; at < len(after); at += sectorBytes {
 		to := min(at+sectorBytes, len(after))
-		if before != nil && at < metaBytes && w.options.Mutation != MetaTorn || bytes.Equal(after[at:to], torn[at:to]) {
+		if before != nil && at < metaBytes || bytes.Equal(after[at:to], torn[at:to]) {
 			continue
 		}
 		if draw.Float64() < written {
@@ -90,9 +90,4 @@ func (t *tornCommit) end(h *host) (whole bool) {
 
 // journalBytes is the size of a store's journal: it is full after a few commits, so
 // that all ways out of it are met.
-func (w *world) journalBytes() int64 {
-	if w.options.Mutation == MetaTorn {
-		return 3 * 4096 // every commit is one of the database, which has meta pages
-	}
-	return 128 << 10
-}
+const journalBytes = 128 << 10
