@@ -306,7 +306,7 @@ func TestPowerCutsFindWhatIsNotSynced(t *testing.T) {
 	} else if err := m.Unmount(); err != nil {
 		t.Fatal(err)
 	}
-	const seed = 5
+	const seed = 19
 	planned, kinds := newHistory(seed, f.chunks, f.copied), map[stepKind]int{}
 	for planned.steps < stepsPerLife {
 		kinds[planned.next().kind]++
@@ -326,7 +326,10 @@ func TestPowerCutsFindWhatIsNotSynced(t *testing.T) {
 		},
 		"the pages before the meta page": func(s testdisk.Sync) bool { return isStore(s) && isMeta(s.Next) },
 		"the meta page": func(s testdisk.Sync) bool {
-			return isStore(s) && len(s.Before) > 0 && isMeta(s.Before[len(s.Before)-1])
+			return isStore(s) && len(s.Before) == 1 && isMeta(s.Before[0])
+		},
+		"the pages with the meta page": func(s testdisk.Sync) bool {
+			return isStore(s) && len(s.Before) > 1 && isMeta(s.Before[len(s.Before)-1])
 		},
 		"a new store":      func(s testdisk.Sync) bool { return strings.HasSuffix(s.Path, storeSuffix+temporarySuffix) },
 		"the copy":         func(s testdisk.Sync) bool { return filepath.Base(s.Path) == stageName },
