@@ -52,7 +52,6 @@ const (
 
 	tagBytes         = 8
 	frameVersion     = 2
-	frameVersion1    = 1 // with a head record of version 2
 	frameHeaderBytes = tagBytes + 4 + 4 + 8 + 4
 
 	blockBytes      = 4096
@@ -288,9 +287,6 @@ func pendingFrames(area []byte, after uint64) ([]frame, error) {
 }
 
 func (f *frame) checkVersion() error {
-	if f.version == frameVersion1 {
-		return nil
-	}
 	return protocol.CheckVersion(fmt.Sprintf("frame %d of the journal", f.number), f.version, frameVersion)
 }
 
@@ -299,14 +295,10 @@ func (f *frame) writes() (writes []*protocol.Write, h head, err error) {
 	if err := f.checkVersion(); err != nil {
 		return nil, h, err
 	}
-	headLength := headBytes
-	if f.version == frameVersion1 {
-		headLength = headBytes2
-	}
-	if len(f.body) < headLength {
+	if len(f.body) < headBytes {
 		return nil, h, fmt.Errorf("journal, frame %d: %w", f.number, protocol.ErrMalformed)
 	}
-	content, record := f.body[:len(f.body)-headLength], f.body[len(f.body)-headLength:]
+	content, record := f.body[:len(f.body)-headBytes], f.body[len(f.body)-headBytes:]
 	if h, err = decodeHead(record); err != nil {
 		return nil, h, fmt.Errorf("journal, frame %d: %w", f.number, err)
 	}

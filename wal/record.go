@@ -15,8 +15,6 @@ import (
 const (
 	headVersion       = 3
 	headBytes         = 1 + 8 + 16 + 11*8 + 3*24 + 4
-	headVersion2      = 2 // without the transaction
-	headBytes2        = headBytes - 8
 	checkpointVersion = 1
 )
 
@@ -30,7 +28,7 @@ type head struct {
 	last      uint64 // index of the last entry
 	frames    uint64 // number of the last frame of the journal that this contains
 	// transaction is that of the database which this was committed with. A page of an
-	// earlier one in the place of the root is told by it. Zero: nobody knows.
+	// earlier one in the place of the root is told by it. Zero: it was made without one.
 	transaction uint64
 	log         account
 	marks       account
@@ -87,22 +85,19 @@ func recordSum(content []byte, name string) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(name), castagnoli), castagnoli, content)
 }
 
-// openRecord checks a record's checksum and version, of which also before may be read (0:
-// none), and returns a reader of the rest.
-func openRecord(record []byte, name string, version, before byte) (r protocol.Reader, found byte, err error) {
+// openRecord checks a record's checksum and version and returns a reader of the rest.
+func openRecord(record []byte, name string, version byte) (protocol.Reader, error) {
 	if len(record) < 5 {
-		return r, 0, fmt.Errorf("decode %s record: %w", name, protocol.ErrMalformed)
+		return protocol.Reader{}, fmt.Errorf("decode %s record: %w", name, protocol.ErrMalformed)
 	}
 	content := record[:len(record)-4]
 	if recordSum(content, name) != binary.LittleEndian.Uint32(record[len(record)-4:]) {
-		return r, 0, fmt.Errorf("decode %s record: checksum mismatch", name)
+		return protocol.Reader{}, fmt.Errorf("decode %s record: checksum mismatch", name)
 	}
-	if found = content[0]; found == 0 || found != before {
-		if err := protocol.CheckVersion("it", found, version); err != nil {
-			return r, found, fmt.Errorf("decode %s record: %w", name, err)
-		}
+	if err := protocol.CheckVersion("it", content[0], version); err != nil {
+		return protocol.Reader{}, fmt.Errorf("decode %s record: %w", name, err)
 	}
-	return protocol.Reader{Rest: content[1:]}, found, nil
+	return protocol.Reader{Rest: content[1:]}, nil
 }
 
 func appendHead(dst []byte, h *head) []byte {
@@ -123,7 +118,7 @@ func appendHead(dst []byte, h *head) []byte {
 }
 
 func decodeHead(record []byte) (head, error) {
-	r, version, err := openRecord(record, headKey, headVersion, headVersion2)
+	r, err := openRecord(record, headKey, headVersion)
 	if err != nil {
 		return head{}, err
 	}
@@ -134,10 +129,7 @@ func decodeHead(record []byte) (head, error) {
 	h.hardState.Term, h.hardState.Vote = r.Uint64(), protocol.StoreID(r.Uint64())
 	h.hardState.Commit, h.hardState.Release = r.Uint64(), r.Uint64()
 	h.promise.Epoch, h.promise.ID = r.Uint64(), protocol.AttemptID(r.Uint64())
-	h.last, h.frames = r.Uint64(), r.Uint64()
-	if version > headVersion2 {
-		h.transaction = r.Uint64()
-	}
+	h.last, h.frames, h.transaction = r.Uint64(), r.Uint64(), r.Uint64()
 	h.log, h.marks, h.pairs = readAccount(&r), readAccount(&r), readAccount(&r)
 	return h, r.Done("head record")
 }
@@ -153,7 +145,7 @@ func appendCheckpointRecord(dst []byte, c *checkpointRecord) []byte {
 }
 
 func decodeCheckpointRecord(record []byte) (checkpointRecord, error) {
-	r, _, err := openRecord(record, checkpointKey, checkpointVersion, 0)
+	r, err := openRecord(record, checkpointKey, checkpointVersion)
 	if err != nil {
 		return checkpointRecord{}, err
 	}

@@ -124,11 +124,7 @@ func (s *Store) replay(st *state, f *frame) (*state, error) {
 	if err := guard(func() error { return s.change(tx, &next, true).all(writes, &p) }); err != nil {
 		return nil, err
 	}
-	next.head.frames = f.number
-	if f.version == frameVersion1 {
-		made.transaction = next.head.transaction // which it does not tell
-	}
-	if next.head != made {
+	if next.head.frames = f.number; next.head != made {
 		return nil, fmt.Errorf("journal, frame %d: it does not make the state that it says", f.number)
 	}
 	s.journal.passed(f)

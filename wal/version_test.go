@@ -19,7 +19,7 @@ func TestNewerVersionsAreTold(t *testing.T) {
 	if _, err := decodeHead(record(headVersion + 1)); !errors.Is(err, ErrNewerFormat) {
 		t.Errorf("a newer head record: %v", err)
 	}
-	if _, err := decodeHead(record(headVersion2 - 1)); !errors.Is(err, protocol.ErrMalformed) {
+	if _, err := decodeHead(record(headVersion - 1)); !errors.Is(err, protocol.ErrMalformed) {
 		t.Errorf("an older head record: %v", err)
 	}
 	tag := []byte("abcdefgh")
