@@ -13,8 +13,12 @@ type Write struct {
 	// Identity makes the store a founder (rule P5, step 4): fresh store ID, new
 	// lineage; Entries then carries the FOUND entry.
 	Identity *Identity
-	// Checkpoint stores the state machine's changes and lets dead entries go.
+	// Checkpoint stores the state machine's changes and says which entries are dead.
 	Checkpoint *Checkpoint
+	// Drop lets some of the entries go that this checkpoint or earlier ones said to be
+	// dead: a bounded portion, because whoever publishes waits meanwhile. Which of
+	// them are left is not durable: a store that is opened again does not know.
+	Drop bool
 }
 
 // Identity is who a store is and which lineage it holds.
@@ -33,7 +37,8 @@ type Checkpoint struct {
 	Horizon uint64
 	Puts    []Pair
 	Deletes [][]byte
-	// Dead lists entries, all at or below Horizon, that hold nothing live.
+	// Dead lists entries, all at or below Horizon, that hold nothing live. They are
+	// there until a Drop comes to them.
 	Dead []uint64
 	// What the log said up to Index, for when the entries are gone.
 	Configuration Configuration

@@ -13,6 +13,9 @@ import (
 const (
 	// dropKeys is how many keys are collected before they are deleted.
 	dropKeys = 1024
+	// defaultDropPieces is after how many pieces the dead entries that one commit lets
+	// go are enough: up to 4 MiB, a few milliseconds.
+	defaultDropPieces = 1024
 	// pairsFill is the part of a page that pairs fill when it is split: the pages of
 	// the index come in the order of their keys and change little afterwards.
 	pairsFill = 0.9
@@ -22,7 +25,7 @@ const (
 // must not change until it returns. The errors are ErrInvalidWrite and
 // ErrDiskFull, after which the store is as before, ErrClosed, ErrRemoved and *DamageError.
 // After ErrDiskFull a Commit without entries still finds room for some time: a
-// checkpoint that lets dead entries go is the way out.
+// checkpoint, and a Drop of what it says to be dead, are the way out.
 func (s *Store) Commit(writes ...*protocol.Write) error {
 	durable := s.states.Load().durable
 	p := newPlan(durable)
@@ -98,7 +101,7 @@ type change struct {
 	framed bool // readers need the entries in memory: the transaction stays open
 	// newCheckpoint: the checkpoint record has to be written.
 	newCheckpoint bool
-	dead          []uint64
+	dead          []uint64 // entries that are deleted
 }
 
 func (c *change) write(w *protocol.Write) error {
@@ -129,7 +132,12 @@ func (c *change) write(w *protocol.Write) error {
 		}
 	}
 	if w.Checkpoint != nil {
-		return c.checkpoint(w.Checkpoint)
+		if err := c.checkpoint(w.Checkpoint); err != nil {
+			return err
+		}
+	}
+	if w.Drop {
+		return c.dropDead()
 	}
 	return nil
 }
@@ -188,7 +196,7 @@ func (c *change) entries(entries []protocol.Entry) error {
 
 // truncate removes the log from first on.
 func (c *change) truncate(first uint64) error {
-	if err := c.drop(first, c.next.head.last+1); err != nil {
+	if _, err := c.drop(first, c.next.head.last+1); err != nil {
 		return err
 	}
 	keep := len(c.next.marks)
@@ -249,8 +257,26 @@ func (c *change) mark(m protocol.Mark) error {
 	return nil
 }
 
-// drop deletes the entries from lo up to but not including hi.
-func (c *change) drop(lo, hi uint64) error {
+// dropDead deletes a portion of the entries that checkpoints said to be dead, but at
+// least one.
+func (c *change) dropDead() error {
+	dying := c.next.dying
+	for pieces := 0; len(dying) > 0 && (pieces == 0 || pieces < c.store.opt.dropPieces); dying = dying[1:] {
+		n, err := c.drop(dying[0], dying[0]+1)
+		if err != nil {
+			return err
+		}
+		pieces += max(n, 1)
+		c.dead = append(c.dead, dying[0])
+	}
+	c.next.dying = dying
+	c.next.checkpoints++ // who reads the log as of a checkpoint may have seen half of an entry
+	return nil
+}
+
+// drop deletes the entries from lo up to but not including hi, and returns how many
+// pieces they had.
+func (c *change) drop(lo, hi uint64) (dropped int, err error) {
 	c.store.db.mixed = true
 	cursor := c.pieces.Cursor()
 	for {
@@ -259,7 +285,7 @@ func (c *change) drop(lo, hi uint64) error {
 		count := 0
 		for key, value := cursor.Seek(c.key); key != nil && count < dropKeys; key, value = cursor.Next() {
 			if _, ok := parsePieceKey(key); !ok {
-				return fmt.Errorf("log: key %x is none", key)
+				return dropped, fmt.Errorf("log: key %x is none", key)
 			}
 			if binary.BigEndian.Uint64(key) >= hi {
 				break
@@ -271,17 +297,17 @@ func (c *change) drop(lo, hi uint64) error {
 		for rest := c.doomed; len(rest) > 0; {
 			size := 1 + int(rest[0])
 			if err := c.pieces.Delete(rest[1:size]); err != nil {
-				return err
+				return dropped, err
 			}
 			rest = rest[size:]
 		}
-		if count < dropKeys {
-			return nil
+		if dropped += count; count < dropKeys {
+			return dropped, nil
 		}
 	}
 }
 
-// checkpoint stores the changed pairs and lets dead entries go.
+// checkpoint stores the changed pairs, and notes which entries are dead.
 func (c *change) checkpoint(cp *protocol.Checkpoint) error {
 	pairs := c.tx.Bucket([]byte(pairsBucket))
 	pairs.FillPercent = pairsFill
@@ -311,12 +337,7 @@ func (c *change) checkpoint(cp *protocol.Checkpoint) error {
 			return err
 		}
 	}
-	for _, index := range cp.Dead {
-		if err := c.drop(index, index+1); err != nil {
-			return err
-		}
-	}
-	c.dead = append(c.dead, cp.Dead...)
+	c.next.dying = append(slices.Clip(c.next.dying), cp.Dead...)
 	record := &c.next.checkpoint
 	record.index, record.horizon = cp.Index, cp.Horizon
 	record.configuration = protocol.Configuration{Voters: slices.Clone(cp.Configuration.Voters)}

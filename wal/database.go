@@ -57,6 +57,7 @@ type databaseOptions struct {
 	random       func() uint64 // for the tag of a journal
 	mapBytes     int64
 	maxBytes     int64 // zero: no limit
+	dropPieces   int   // see Options.DropPieces
 	disk         disk
 	said         func() (room, reserve int64) // nil: the disk is asked
 	opening      func(done, total int64)      // see Options.Opening

@@ -49,6 +49,7 @@ type Options struct {
 	MapBytes     int64            // address space reserved for the memory map; 0: 64 GiB
 	JournalBytes int64            // of the journal of a store that is opened for the first time; 0: 4 MiB
 	MaxBytes     int64            // limit of the store's file, kept to about 1 MiB; 0: none
+	DropPieces   int              // after so many pieces of at most 4 KiB one Write.Drop is done; 0: 1024
 	Now          func() time.Time // for the notes in the quarantine; nil: time.Now
 	Random       func() uint64    // for store IDs; nil: the system's random source
 	// Before is asked before each change of a name or of a small file in the
@@ -91,6 +92,7 @@ type Dir struct {
 func OpenDir(path string, owner Owner, opt Options) (*Dir, error) {
 	opt.MapBytes = cmp.Or(opt.MapBytes, defaultMapBytes)
 	opt.JournalBytes = cmp.Or(opt.JournalBytes, defaultJournalBytes)
+	opt.DropPieces = cmp.Or(opt.DropPieces, defaultDropPieces)
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
@@ -348,7 +350,7 @@ func storeSerial(name string) (uint64, bool) {
 func (d *Dir) databaseOptions() databaseOptions {
 	return databaseOptions{
 		mapBytes: d.opt.MapBytes, journalBytes: d.opt.JournalBytes, mark: journalMark{d.lock}, random: d.opt.Random,
-		maxBytes: d.opt.MaxBytes, disk: d.opt.disk, said: d.opt.Room, opening: d.opt.Opening}
+		maxBytes: d.opt.MaxBytes, dropPieces: d.opt.DropPieces, disk: d.opt.disk, said: d.opt.Room, opening: d.opt.Opening}
 }
 
 // Open opens the current store and raises its boot counter; when there is none,

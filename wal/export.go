@@ -24,7 +24,7 @@ type Extent struct {
 
 // Export reads the checkpoint of a store, with all entries at or below it that
 // are there and those above it up to the end of the copy, for a node that joins.
-// New entries may be committed meanwhile; a checkpoint may not.
+// New entries may be committed meanwhile; a checkpoint may not, and no entry dropped.
 type Export struct {
 	store    *Store
 	sequence uint32
@@ -79,7 +79,7 @@ func (s *Store) Export(end Extent) (*Export, error) {
 
 // Next returns the next chunk, of about maxBytes (at least 16 KiB and at most
 // 8 MiB are used). done: it is the last one. The memory is the caller's.
-// ErrCheckpointMoved: a checkpoint was made meanwhile; begin again.
+// ErrCheckpointMoved: a checkpoint was made, or an entry dropped, meanwhile; begin again.
 func (x *Export) Next(maxBytes int) (chunk []byte, done bool, err error) {
 	if x.done {
 		return nil, true, nil

@@ -15,7 +15,7 @@ var (
 
 // small keeps the memory map and the journal small, so that tests meet the moving
 // of the one and the end of the other.
-var small = Options{MapBytes: 1 << 20, JournalBytes: 64 << 10}
+var small = Options{MapBytes: 1 << 20, JournalBytes: 64 << 10, DropPieces: 1 << 20}
 
 func openDir(t testing.TB, path string, opt Options) *Dir {
 	t.Helper()
@@ -98,9 +98,9 @@ func pair(key, value string) protocol.Pair {
 	return protocol.Pair{Key: []byte(key), Value: []byte(value)}
 }
 
-// checkpointAt is a checkpoint with the horizon at its index.
+// checkpointAt is a checkpoint with the horizon at its index, and lets what is dead go.
 func checkpointAt(index uint64, dead []uint64, puts ...protocol.Pair) *protocol.Write {
-	return &protocol.Write{Checkpoint: &protocol.Checkpoint{
+	return &protocol.Write{Drop: true, Checkpoint: &protocol.Checkpoint{
 		Index: index, Horizon: index, Dead: dead, Puts: puts,
 		Configuration: protocol.NewConfiguration(protocol.Voter{Name: "n1", Store: 7}, protocol.Voter{Name: "n2", Store: 8}),
 		Epoch:         1,

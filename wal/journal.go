@@ -121,7 +121,7 @@ func (j *journal) begin(writes []*protocol.Write) (copied []*protocol.Write, ok 
 	longest := (j.to - j.from) / frameShare
 	size := int64(frameHeaderBytes + headBytes)
 	for _, w := range writes {
-		if w.Promise != nil || w.Identity != nil || w.Checkpoint != nil {
+		if w.Promise != nil || w.Identity != nil || w.Checkpoint != nil || w.Drop {
 			return nil, false
 		}
 		size += 64

@@ -19,6 +19,9 @@ type model struct {
 	entries map[uint64]protocol.Entry // those that are there
 	marks   []protocol.Mark           // one for every index, from 1
 	pairs   map[string]string
+
+	dying      []uint64 // entries that are dead and may be there
+	dropPieces int      // Options.DropPieces; zero: all of them go at once
 }
 
 func (m *model) apply(w *protocol.Write) {
@@ -55,11 +58,23 @@ func (m *model) apply(w *protocol.Write) {
 		for _, key := range c.Deletes {
 			delete(m.pairs, string(key))
 		}
-		for _, index := range c.Dead {
-			delete(m.entries, index)
-		}
+		m.dying = append(m.dying, c.Dead...)
 		m.meta.CheckpointIndex, m.meta.Horizon = c.Index, c.Horizon
 		m.meta.Configuration, m.meta.Epoch, m.meta.Foundings, m.meta.Stamp = c.Configuration, c.Epoch, c.Foundings, c.Stamp
+	}
+	if w.Drop {
+		m.drop()
+	}
+}
+
+// drop lets a portion of the dead entries go.
+func (m *model) drop() {
+	for dropped := 0; len(m.dying) > 0 && (m.dropPieces == 0 || dropped < m.dropPieces); m.dying = m.dying[1:] {
+		e, there := m.entries[m.dying[0]]
+		if dropped++; there {
+			dropped += int(pieces(uint32(len(e.Data)))) - 1
+		}
+		delete(m.entries, e.Index)
 	}
 }
 
@@ -134,7 +149,7 @@ func (m *model) randomWrite(random *rand.Rand) *protocol.Write {
 		w.Identity = &protocol.Identity{Store: protocol.StoreID(1 + random.Uint64()>>1), Lineage: lineage}
 	}
 	if random.IntN(6) == 0 && last > 0 {
-		w.Checkpoint = m.randomCheckpoint(random, last)
+		w.Checkpoint, w.Drop = m.randomCheckpoint(random, last), true
 	}
 	return w
 }
@@ -166,18 +181,20 @@ func TestStoreEqualsModel(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			path, small := t.TempDir(), small
+			small.DropPieces = 7
 			if seed%2 == 1 {
 				small.JournalBytes = 1 << 20 // nearly everything goes there
 			}
 			d := openDir(t, path, small)
 			s := openStoreIn(t, d)
-			m := &model{entries: map[uint64]protocol.Entry{}, pairs: map[string]string{}}
+			m := &model{entries: map[uint64]protocol.Entry{}, pairs: map[string]string{}, dropPieces: small.DropPieces}
 			m.meta = s.Meta()
 			m.meta.Boot = 0
 			for step := range 100 {
 				var writes []*protocol.Write
 				for range 1 + random.IntN(3) {
 					w := m.randomWrite(random)
+					w.Drop = random.IntN(3) == 0
 					m.apply(w)
 					writes = append(writes, w)
 				}
@@ -186,11 +203,13 @@ func TestStoreEqualsModel(t *testing.T) {
 				case 0: // an orderly restart
 					s.Close()
 					s = openStoreIn(t, d)
+					m.dying = nil
 				case 1: // the process ends: a copy of the folder is what is left
 					path = copyFolder(t, path)
 					d.abandon()
 					d = openDir(t, path, small)
 					s = openStoreIn(t, d)
+					m.dying = nil
 				case 2, 3:
 				default:
 					continue
@@ -198,6 +217,9 @@ func TestStoreEqualsModel(t *testing.T) {
 				got, err := look(s)
 				if err == nil {
 					err = same(got, m.picture())
+				}
+				if !slices.Equal(s.Dying(), m.dying) {
+					t.Errorf("step %d: entries %d are dead and there, want %d", step, s.Dying(), m.dying)
 				}
 				if err != nil {
 					t.Fatalf("step %d: %v", step, err)

@@ -11,9 +11,12 @@ const (
 	maxPairKeyBytes   = 16 << 10
 	maxPairValueBytes = 16 << 20
 
-	// keptFree is left by commits with entries for those without: a checkpoint
-	// that lets dead entries go must find room on a disk that entries have filled.
+	// keptFree is left by commits with entries for those without: a checkpoint, and
+	// what lets dead entries go, must find room on a disk that entries have filled.
 	keptFree = 1 << 20
+	// dropBytes is about what letting a portion of dead entries go writes: the edges
+	// of what is cut out.
+	dropBytes = keptFree / 4
 )
 
 // plan checks writes against what the store holds, before anything is changed.
@@ -22,6 +25,7 @@ type plan struct {
 	checkpoint, horizon uint64
 	hardState           protocol.HardState
 
+	dying    bool // there are entries to drop
 	empty    bool // nothing to do
 	status   bool // something that a status tells changes (rule P1)
 	grows    bool // the log gets longer
@@ -45,6 +49,7 @@ func newPlan(st *state) plan {
 		checkpoint: st.checkpoint.index,
 		horizon:    st.checkpoint.horizon,
 		hardState:  st.head.hardState,
+		dying:      len(st.dying) > 0,
 		empty:      true,
 		need:       overhead,
 		pairs:      int64(st.head.pairs.bytes),
@@ -71,7 +76,13 @@ func (p *plan) add(w *protocol.Write) error {
 	}
 	if w.Checkpoint != nil {
 		p.empty = false
-		return p.addCheckpoint(w.Checkpoint)
+		if err := p.addCheckpoint(w.Checkpoint); err != nil {
+			return err
+		}
+	}
+	if w.Drop && p.dying {
+		p.empty = false
+		p.need += dropBytes
 	}
 	return nil
 }
@@ -115,8 +126,7 @@ func (p *plan) addCheckpoint(c *protocol.Checkpoint) error {
 			return fmt.Errorf("%w: entry %d is above the horizon %d and must stay", ErrInvalidWrite, index, c.Horizon)
 		}
 	}
-	// The edges of what is cut out; neighbours share them.
-	p.need += min(int64(len(c.Dead))*4*pageSize, keptFree/2)
+	p.dying = p.dying || len(c.Dead) > 0
 	// A pair changes the page that it is in, or gets pages of its own. Many share pages:
 	// no more than all of the bucket is written anew.
 	pairs, written := int64(0), int64(0)

@@ -42,8 +42,11 @@ type state struct {
 	marks []protocol.Mark
 	// overlay has the entries since that transaction.
 	overlay overlay
-	// checkpoints counts those made since the file was opened.
+	// checkpoints counts those made since the file was opened, and what they let go.
 	checkpoints uint64
+	// dying are the entries that these said to be dead and that are still there. A
+	// shorter or longer slice may share the memory.
+	dying []uint64
 }
 
 func (st *state) meta() Meta {

@@ -239,6 +239,11 @@ func (s *Store) PairBytes() int64 {
 	return int64(s.states.Load().durable.head.pairs.bytes) * 3 / 2
 }
 
+// Dying are the entries that checkpoints said to be dead, since the store was opened,
+// and that are still there: a Write.Drop lets some of them go. An entry of which that
+// was said before is there until a checkpoint says it again. They must not be changed.
+func (s *Store) Dying() []uint64 { return s.states.Load().durable.dying }
+
 // Room is about how many bytes Commit can still take, in the file and on the
 // disk.
 func (s *Store) Room() int64 {

@@ -345,10 +345,19 @@ func (m *Machine) ConsumerOf(inc Incarnation) *Consumer { return m.consumers[inc
 // Dead returns, in order, the entries at or below horizon in which nothing
 // lives and that no earlier call returned, of whatever kind they are. It is to
 // be called right after Checkpoint or BeginCheckpoint, for the same write: an entry may leave the
-// log only together with the index that does not refer to it any more.
+// log only with or after the index that does not refer to it any more.
 func (m *Machine) Dead(horizon uint64) []uint64 {
 	m.buryAll()
 	return m.entries.dead(min(horizon, m.applied))
+}
+
+// Stored tells a machine that was just restored that the store still has an entry at
+// or below the horizon. Dead reports it again if nothing lives in it: the process
+// before may have ended while it let entries go.
+func (m *Machine) Stored(entry uint64) {
+	if m.entries.live(entry) == 0 {
+		m.entries.died = append(m.entries.died, entry)
+	}
 }
 
 // Live is the number of live messages of the entry at index.

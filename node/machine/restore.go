@@ -16,8 +16,8 @@ import (
 
 // Restore returns the machine that the pairs describe: what the checkpoints so
 // far put and did not delete. Applied is the last entry that they contain,
-// horizon the one up to which dead entries were reported and are gone, stamp
-// what Stamp returned then. Keys and values are not kept. An error means that
+// horizon the one up to which dead entries were reported (see Stored for those that
+// are still there), stamp what Stamp returned then. Keys and values are not kept. An error means that
 // the pairs are damaged.
 func Restore(opt Options, applied, horizon uint64, stamp int64, pairs func(yield func(key, value []byte) error) error) (*Machine, error) {
 	m := New(opt)

@@ -18,6 +18,7 @@ type halfCheckpoint struct {
 // way, so that any entries are applied meanwhile.
 func (p *pair) checkpointOn() {
 	p.t.Helper()
+	p.drop()
 	switch n := p.random.IntN(8); {
 	case p.making != nil && n < 4:
 		p.continueCheckpoint(1 + p.random.IntN(60))
@@ -45,7 +46,7 @@ func (p *pair) beginCheckpoint() {
 	p.making = &halfCheckpoint{applied: p.index, horizon: horizon, stamp: p.machine.Stamp(), digest: p.machine.Digest()}
 	p.machine.BeginCheckpoint()
 	p.making.dead = p.machine.Dead(horizon)
-	present := maps.Clone(p.present)
+	present := p.staying()
 	for _, entry := range p.making.dead {
 		if !present[entry] {
 			p.t.Fatalf("entry %d reported dead twice", entry)
@@ -72,19 +73,34 @@ func (p *pair) continueCheckpoint(work int) {
 		}
 		delete(p.durable, string(key))
 	}
-	for _, entry := range p.making.dead {
-		delete(p.present, entry)
-	}
+	p.dying = append(p.dying, p.making.dead...)
 	p.restored.applied, p.restored.horizon, p.stamp = p.making.applied, p.making.horizon, p.making.stamp
 	expect(p.t, "digest of a checkpoint that took several steps", p.restore().Digest(), p.making.digest)
 	p.making = nil
+}
+
+// drop lets some of the dead entries go, in the order in which they were reported.
+func (p *pair) drop() {
+	for range min(p.random.IntN(6), len(p.dying)) {
+		delete(p.present, p.dying[0])
+		p.dying = p.dying[1:]
+	}
+}
+
+// staying are the entries that are there and were not reported dead.
+func (p *pair) staying() map[uint64]bool {
+	staying := maps.Clone(p.present)
+	for _, entry := range p.dying {
+		delete(staying, entry)
+	}
+	return staying
 }
 
 // checkPresence compares the entries that are still there with those that
 // anything lives in.
 func (p *pair) checkPresence(horizon uint64) {
 	p.t.Helper()
-	p.checkLives(p.present, horizon)
+	p.checkLives(p.staying(), horizon)
 }
 
 func (p *pair) checkLives(present map[uint64]bool, horizon uint64) {
@@ -118,6 +134,12 @@ func (p *pair) restore() *Machine {
 func (p *pair) crash() {
 	p.t.Helper()
 	again := p.restore()
+	p.dying = nil
+	for entry := uint64(1); entry <= p.restored.horizon; entry++ {
+		if p.present[entry] {
+			again.Stored(entry)
+		}
+	}
 	var results Results
 	for index := p.restored.applied + 1; index <= p.index; index++ {
 		if err := again.Apply(index, p.entries[index], &results); err != nil {

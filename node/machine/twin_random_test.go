@@ -26,6 +26,7 @@ type pair struct {
 	restored struct{ applied, horizon uint64 }
 	stamp    int64
 	present  map[uint64]bool
+	dying    []uint64        // of these, what was reported dead and has yet to go
 	making   *halfCheckpoint // nil: none is under way
 }
 

@@ -18,12 +18,14 @@ type checkpoints struct {
 	made     uint64 // in this life
 	held     int    // copies that are being sent
 	pending  uint64
-	writeID  uint64
+	writeID  uint64 // of the checkpoint that is on its way to the store; zero: none
+	dropID   uint64 // likewise of what lets dead entries go
 	// making is what will be written of the checkpoint whose pages the machine hands
 	// out step by step, as of making.Index; nil: none.
 	making  *protocol.Checkpoint
 	sorting bool // all of them are there, and are put in order
-	// waiting are called once no checkpoint is being made.
+	// waiting are copies that begin once no checkpoint is being made, and what it says
+	// to be dead is gone. They count as held.
 	waiting []func()
 }
 
@@ -70,18 +72,48 @@ func checkpointBytes(most int, live int64) int64 {
 	return min(int64(most), int64(most)/3+live/24)
 }
 
-func (c *checkpoints) written(id uint64, forget func(uint64)) {
-	if c.writeID == 0 || id < c.writeID {
+// checkpointsWritten takes note that the store has everything up to a write.
+func (l *life) checkpointsWritten(id uint64) {
+	c := &l.checkpoints
+	wrote, dropped := c.writeID != 0 && id >= c.writeID, c.dropID != 0 && id >= c.dropID
+	if wrote {
+		c.writeID = 0
+		c.previous, c.index = c.index, c.pending
+		c.made++
+		l.replica.Forget(c.index)
+	}
+	if dropped {
+		c.dropID = 0
+	}
+	if wrote || dropped {
+		l.beginCopies()
+	}
+}
+
+// beginCopies begins the copies that wait, if nothing keeps them waiting any more.
+func (l *life) beginCopies() {
+	c := &l.checkpoints
+	if c.busy() || l.dropping() {
 		return
 	}
-	c.writeID = 0
-	c.previous, c.index = c.index, c.pending
-	c.made++
-	forget(c.index)
 	waiting := c.waiting
 	c.waiting = nil
-	for _, f := range waiting {
-		f()
+	for _, begin := range waiting {
+		begin()
+	}
+}
+
+// dropping reports whether dead entries are being let go. None are while a copy is read.
+func (l *life) dropping() bool {
+	c := &l.checkpoints
+	return c.dropID != 0 || c.held == len(c.waiting) && len(l.store.Dying()) > 0
+}
+
+// dropOn lets a portion of the dead entries go. All of those of one checkpoint at once
+// would keep what is published waiting.
+func (l *life) dropOn() {
+	if c := &l.checkpoints; c.dropID == 0 && c.writeID == 0 && l.dropping() {
+		c.dropID = l.replica.Drop()
 	}
 }
 

@@ -91,13 +91,17 @@ func (f *footprint) commit(w *protocol.Write) {
 
 // apply makes one entry of what the batch holds.
 func (f *footprint) apply() *machine.Results {
-	if f.paced >= f.step {
+	tick := f.paced >= f.step
+	if tick {
 		f.paced = 0
 		f.rewriteOn()
 	}
 	f.machine.Bury(buriedPerTick)
 	if _, live := f.machine.Space(); int64(f.since) >= checkpointBytes(f.interval, live) {
 		f.checkpoint()
+	}
+	if tick {
+		f.drop()
 	}
 	f.batch.SetStamp(f.now)
 	f.published += int64(f.batch.Len())
@@ -151,6 +155,15 @@ func (f *footprint) checkpoint() {
 	f.checkpointed, f.since = f.index, 0
 	if f.round == nil {
 		f.round = f.machine.BeginRewrite(f.slack, f.store.PairBytes())
+	}
+}
+
+// drop is life.dropOn.
+func (f *footprint) drop() {
+	if len(f.store.Dying()) > 0 {
+		began := time.Now()
+		f.commit(&protocol.Write{Drop: true})
+		f.pauses.drop = max(f.pauses.drop, time.Since(began))
 	}
 }
 

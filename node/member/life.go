@@ -176,6 +176,12 @@ func (l *life) announce() {
 func restoreMachine(store *wal.Store) (*machine.Machine, error) {
 	meta := store.Meta()
 	m, err := machine.Restore(machine.Options{}, meta.CheckpointIndex, meta.Horizon, meta.Stamp, store.LoadCheckpoint)
+	if err == nil {
+		err = store.Indices(1, meta.Horizon+1, func(index uint64) error {
+			m.Stored(index)
+			return nil
+		})
+	}
 	if err != nil {
 		var damage *wal.DamageError
 		if errors.As(err, &damage) {
@@ -215,7 +221,7 @@ func (l *life) written(id uint64, err error) {
 	}
 	l.disk.moved = l.now
 	l.replica.Written(id)
-	l.checkpoints.written(id, l.replica.Forget)
+	l.checkpointsWritten(id)
 }
 
 func (l *life) linked(name string, encoded []byte) {
@@ -302,6 +308,7 @@ func (l *life) tick() {
 		l.checkpoint()
 	}
 	l.captureOn()
+	l.dropOn()
 	l.announce()
 }
 

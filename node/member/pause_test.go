@@ -14,6 +14,7 @@ type pauses struct {
 	apply   time.Duration // an entry of at most 32 KiB, with what it ages out
 	capture time.Duration // a step of a checkpoint, on the loop
 	commit  time.Duration // the write of a checkpoint, beside it
+	drop    time.Duration // the write of a portion of what it says to be dead
 	move    time.Duration // a step of a rewrite
 	values  int           // of one checkpoint
 	bytes   int           // of one checkpoint
@@ -60,6 +61,7 @@ func BenchmarkPauses(b *testing.B) {
 					b.ReportMetric(float64(f.pauses.apply.Microseconds())/1000, "apply-ms")
 					b.ReportMetric(float64(f.pauses.capture.Microseconds())/1000, "capture-ms")
 					b.ReportMetric(float64(f.pauses.commit.Microseconds())/1000, "commit-ms")
+					b.ReportMetric(float64(f.pauses.drop.Microseconds())/1000, "drop-ms")
 					b.ReportMetric(float64(f.pauses.move.Microseconds())/1000, "move-ms")
 					b.ReportMetric(float64(f.pauses.values), "values")
 					b.ReportMetric(float64(f.pauses.bytes), "bytes")

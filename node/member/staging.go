@@ -70,15 +70,11 @@ func (l *life) startExport(to string, session uint64) {
 	begin := func() { l.export(to, session) }
 	c := &l.checkpoints
 	c.held++
-	switch {
-	case c.busy():
-		c.waiting = append(c.waiting, begin)
-	case c.held > 1 || c.index == l.machine.Applied():
-		begin()
-	default:
+	if !c.busy() && c.held == 1 && c.index != l.machine.Applied() {
 		l.checkpoint()
-		c.waiting = append(c.waiting, begin)
 	}
+	c.waiting = append(c.waiting, begin)
+	l.beginCopies()
 }
 
 // stopExports ends the copies that go to a member.

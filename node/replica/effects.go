@@ -177,6 +177,10 @@ func (r *Replica) Checkpoint(checkpoint *protocol.Checkpoint) uint64 {
 	return r.queue(&protocol.Write{Checkpoint: checkpoint}).id
 }
 
+// Drop queues letting a portion of the dead entries go behind all earlier writes, and
+// returns the number of the write.
+func (r *Replica) Drop() uint64 { return r.queue(&protocol.Write{Drop: true}).id }
+
 // afterWrites sends a frame once all writes handed out so far are durable.
 func (r *Replica) afterWrites(f Frame) {
 	if n := len(r.pending); n > 0 {

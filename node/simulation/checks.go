@@ -17,6 +17,7 @@ type checks struct {
 	acked, lost, foundings, faults int
 	rewrites                       int               // of what lives in mostly dead entries
 	halves                         int               // checkpoints in the middle of which their process was killed
+	undropped                      int               // processes that were killed before all that was dead had gone
 	expired, markers               int               // messages that ended by their own time to live, and marked the end of others
 	overflowed                     int               // messages that went to who wants others to wait
 	pinned                         int               // clients that got messages alone

@@ -68,6 +68,9 @@ func (e *environment) Write(id uint64, write *protocol.Write) {
 			e.process.host.world.checks.stamped(&write.Entries[i])
 		}
 	}
+	if write.Checkpoint != nil {
+		e.process.host.world.checks.deadIsTold(e.process, era.store, write.Checkpoint)
+	}
 	era.queue = append(era.queue, queuedWrite{id, write})
 	if p := e.process; p.host.world.options.Mutation == EarlyWritten {
 		p.put(mailWritten, era.living(func() { p.member.Written(id, nil) }))

@@ -96,6 +96,7 @@
 //   - check_resets.go: a consumer that was reset delivers again from there on;
 //   - check_groups.go: a consumer has one pinned client at a time, which keeps its pin
 //     while it asks; who wants others to wait is served while they do;
+//   - check_dead.go: an entry in which nothing lives leaves the file;
 //   - check_copies.go: nobody copies a store without need, or again and again;
 //   - check_time.go: time in the log passes at the rate of time;
 //   - copies.go: mirrors and sourced streams have what their origin has;
@@ -131,6 +132,7 @@
 //	the state depends on the clock of a member              check_state.go
 //	the log's clock is a wall clock, or not followed        check_time.go
 //	a batch without gaps goes on behind a refused message   check_batches.go
+//	what was dead before a crash is forgotten               check_dead.go
 //
 // # What it leaves out
 //

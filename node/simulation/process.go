@@ -30,6 +30,7 @@ type process struct {
 
 	committing bool        // the writer is in a transaction
 	cut        bool        // it is to be killed in the middle of what it does
+	unreported unreported  // see check_dead.go
 	torn       *tornCommit // and this transaction of it is to be torn
 }
 
@@ -51,6 +52,7 @@ func (p *process) open() (err error) {
 		Random:       w.random.Uint64,
 		Before:       p.before,
 		JournalBytes: journalBytes,
+		DropPieces:   2,
 		Room:         h.room,
 	})
 	if err != nil {
@@ -211,6 +213,9 @@ func (p *process) abandon(power bool) {
 	h := p.host
 	if p.member != nil && p.member.Capturing() {
 		h.world.checks.halves++
+	}
+	if p.member != nil && len(p.member.Store().Dying()) > 0 {
+		h.world.checks.undropped++
 	}
 	var last *lastCommit
 	if p.era != nil {

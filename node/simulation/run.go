@@ -29,6 +29,7 @@ type Result struct {
 	Faults      int
 	Rewrites    int // of what lives in mostly dead entries
 	Halves      int // checkpoints in the middle of which their process was killed
+	Undropped   int // processes that were killed before all that was dead had gone
 	Resumed     int // copies of a store that were interrupted and became whole
 	Expired     int // messages that ended by their own time to live
 	Markers     int // that tell of such an end
@@ -113,7 +114,7 @@ func (w *world) describe(r *Result) {
 	r.Hosts = w.plan.hosts
 	if w.checks != nil {
 		r.Acked, r.Foundings, r.Lost, r.Faults = w.checks.acked, w.checks.foundings, w.checks.lost, w.checks.faults
-		r.Rewrites, r.Halves, r.Resumed = w.checks.rewrites, w.checks.halves, w.checks.resumed
+		r.Rewrites, r.Halves, r.Undropped, r.Resumed = w.checks.rewrites, w.checks.halves, w.checks.undropped, w.checks.resumed
 		r.Pauses, r.Resets, r.Refusals = w.checks.pauses, w.checks.resetsSeen, w.checks.refusals
 		r.Expired, r.Markers, r.Pinned, r.Overflowed = w.checks.expired, w.checks.markers, w.checks.pinned, w.checks.overflowed
 	}

@@ -30,6 +30,7 @@ type campaign struct {
 	runs, faults, acked, foundings int
 	rewrites                       int // of what lives in mostly dead entries
 	halves                         int // checkpoints in the middle of which their process was killed
+	undropped                      int // processes that were killed before all that was dead had gone
 	resumed                        int // copies that were interrupted and became whole
 	expired, markers               int // messages that ended by their own time to live, and marked such an end
 	pauses, resets                 int // of consumers
@@ -47,6 +48,7 @@ func (c *campaign) run(seed uint64) {
 	c.foundings += r.Foundings
 	c.rewrites += r.Rewrites
 	c.halves += r.Halves
+	c.undropped += r.Undropped
 	c.resumed += r.Resumed
 	c.expired += r.Expired
 	c.markers += r.Markers
@@ -65,8 +67,8 @@ func (c *campaign) run(seed uint64) {
 }
 
 func (c *campaign) report() {
-	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites, %d half checkpoints lost, %d copies resumed; all live again within %d ticks of %d\n",
-		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.halves, c.resumed, c.slowest, quietTicks)
+	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites, %d half checkpoints lost, %d killed with dead entries, %d copies resumed; all live again within %d ticks of %d\n",
+		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.halves, c.undropped, c.resumed, c.slowest, quietTicks)
 	fmt.Printf("%d messages ended by their own time to live, %d markers, %d clients pinned, %d messages overflowed, %d pauses, %d resets, %d streams refused\n",
 		c.expired, c.markers, c.pinned, c.overflowed, c.pauses, c.resets, c.refusals)
 }
@@ -89,6 +91,7 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 	}{
 		{c.rewrites, "live message was written again"},
 		{c.halves, "process was killed in the middle of a checkpoint"},
+		{c.undropped, "process was killed while it let dead entries go"},
 		{c.resumed, "copy went on after its link broke"},
 		{c.expired, "message ended by its own time to live"},
 		{c.markers, "marker told of such an end"},
