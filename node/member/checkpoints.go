@@ -24,10 +24,22 @@ type checkpoints struct {
 	// out step by step, as of making.Index; nil: none.
 	making  *protocol.Checkpoint
 	sorting bool // all of them are there, and are put in order
-	// waiting are copies that begin once no checkpoint is being made, and what it says
-	// to be dead is gone. They count as held.
-	waiting []func()
+	// waiting are copies that begin once no checkpoint is being made. For a time they also
+	// wait until what it says to be dead is gone. They count as held.
+	waiting []waitingCopy
 }
+
+// waitingCopy is a copy that was asked for and has not begun.
+type waitingCopy struct {
+	to    string
+	since uint64 // tick
+	begin func()
+}
+
+// deadPatience is how long a copy waits for dead entries to go, in ticks: they need not
+// be copied, but who asked is not to be kept waiting (copyPatience). A member that gets
+// some of them lets them go with its own next checkpoint, as after a restart.
+const deadPatience = uint64(2 * secondTicks)
 
 // busy reports whether a checkpoint is being made.
 func (c *checkpoints) busy() bool { return c.making != nil || c.writeID != 0 }
@@ -93,26 +105,26 @@ func (l *life) checkpointsWritten(id uint64) {
 // beginCopies begins the copies that wait, if nothing keeps them waiting any more.
 func (l *life) beginCopies() {
 	c := &l.checkpoints
-	if c.busy() || l.dropping() {
+	if len(c.waiting) == 0 || c.busy() || c.dropID != 0 || l.mayDrop() && l.now-c.waiting[0].since < deadPatience {
 		return
 	}
 	waiting := c.waiting
 	c.waiting = nil
-	for _, begin := range waiting {
-		begin()
+	for _, w := range waiting {
+		w.begin()
 	}
 }
 
-// dropping reports whether dead entries are being let go. None are while a copy is read.
-func (l *life) dropping() bool {
+// mayDrop reports whether there are dead entries to let go. None are while a copy is read.
+func (l *life) mayDrop() bool {
 	c := &l.checkpoints
-	return c.dropID != 0 || c.held == len(c.waiting) && len(l.store.Dying()) > 0
+	return c.held == len(c.waiting) && len(l.store.Dying()) > 0
 }
 
 // dropOn lets a portion of the dead entries go. All of those of one checkpoint at once
 // would keep what is published waiting.
 func (l *life) dropOn() {
-	if c := &l.checkpoints; c.dropID == 0 && c.writeID == 0 && l.dropping() {
+	if c := &l.checkpoints; c.dropID == 0 && c.writeID == 0 && l.mayDrop() {
 		c.dropID = l.replica.Drop()
 	}
 }

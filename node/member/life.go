@@ -308,6 +308,7 @@ func (l *life) tick() {
 		l.checkpoint()
 	}
 	l.captureOn()
+	l.beginCopies()
 	l.dropOn()
 	l.announce()
 }

@@ -2,6 +2,7 @@ package member
 
 import (
 	"fmt"
+	"slices"
 
 	"holdfast/mesh"
 	"holdfast/replication"
@@ -67,13 +68,12 @@ func (l *life) startExport(to string, session uint64) {
 		return
 	}
 	l.stopExports(to) // its receiver asks anew
-	begin := func() { l.export(to, session) }
 	c := &l.checkpoints
 	c.held++
 	if !c.busy() && c.held == 1 && c.index != l.machine.Applied() {
 		l.checkpoint()
 	}
-	c.waiting = append(c.waiting, begin)
+	c.waiting = append(c.waiting, waitingCopy{to: to, since: l.now, begin: func() { l.export(to, session) }})
 	l.beginCopies()
 }
 
@@ -84,6 +84,10 @@ func (l *life) stopExports(to string) {
 			l.stopExport(x)
 		}
 	}
+	c := &l.checkpoints
+	before := len(c.waiting)
+	c.waiting = slices.DeleteFunc(c.waiting, func(w waitingCopy) bool { return w.to == to })
+	c.held -= before - len(c.waiting)
 }
 
 // startImport asks a member for a copy of its store.
