@@ -26,13 +26,15 @@ func later(stamp, wait int64) int64 {
 	return math.MaxInt64
 }
 
-// Options adjust a Machine. None of them changes what an entry does.
+// Options adjust a Machine.
 type Options struct {
 	// BlockMessages is the size of an index block, 1 to 1,024; 0 means 1,024.
-	// Smaller ones cost memory; tests use them.
+	// Smaller ones cost memory; tests use them. They do not change what an entry does.
 	BlockMessages int
-
-	settleWork int // in place of settleWork, for tests
+	// SettleWork bounds the work of one entry, in the units of settle.go; 0 means
+	// 160,000. It is part of what an entry means: all members of a cluster need the
+	// same, always. Tests set it.
+	SettleWork int
 }
 
 // Machine is the state that the log describes.
@@ -49,7 +51,7 @@ type Machine struct {
 	behind    []*Stream // with messages that have yet to go, by incarnation; see settle.go
 	changes   changes
 	blockSize int
-	settleMax int       // settleWork, unless a test says otherwise
+	settleMax int       // Options.SettleWork
 	scratch   *openRows // for blocks that are packed anew
 	capture   *capture  // the checkpoint that is being made; nil: none
 	round     uint64    // number of the next capture, from 1 on
@@ -91,7 +93,7 @@ func New(opt Options) *Machine {
 		byID:      make(map[Incarnation]*Stream),
 		consumers: make(map[Incarnation]*Consumer),
 		blockSize: size,
-		settleMax: cmp.Or(opt.settleWork, settleWork),
+		settleMax: cmp.Or(opt.SettleWork, settleWork),
 		scratch:   &openRows{},
 		round:     1,
 	}

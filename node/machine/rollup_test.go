@@ -21,7 +21,7 @@ type rollers struct {
 
 func newRollers(t *testing.T, seed uint64, work int) *rollers {
 	r := &rollers{world: newWorld(t), random: rand.New(rand.NewPCG(seed, 3)), durable: make(map[string][]byte)}
-	r.steps = New(Options{BlockMessages: 8, settleWork: work})
+	r.steps = New(Options{BlockMessages: 8, SettleWork: work})
 	return r
 }
 

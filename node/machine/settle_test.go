@@ -11,7 +11,7 @@ import (
 // settleWorld is a world whose entries do little work at a time.
 func settleWorld(t *testing.T, work int) *world {
 	w := newWorld(t)
-	w.machine = New(Options{BlockMessages: 8, settleWork: work})
+	w.machine = New(Options{BlockMessages: 8, SettleWork: work})
 	return w
 }
 
@@ -190,7 +190,7 @@ func TestAChangeInStepsSurvivesARestore(t *testing.T) {
 
 func restored(t *testing.T, m *Machine, durable map[string][]byte) *Machine {
 	t.Helper()
-	again, err := Restore(Options{BlockMessages: 8, settleWork: m.settleMax}, m.applied, m.entries.reported, m.stamp, func(yield func(key, value []byte) error) error {
+	again, err := Restore(Options{BlockMessages: 8, SettleWork: m.settleMax}, m.applied, m.entries.reported, m.stamp, func(yield func(key, value []byte) error) error {
 		for key, value := range durable {
 			if err := yield([]byte(key), value); err != nil {
 				return err

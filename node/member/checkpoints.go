@@ -189,5 +189,11 @@ func (l *life) lastCheckpoint() {
 	l.settle()
 }
 
-// Capturing reports whether a checkpoint has begun that is not on its way to the store yet.
-func (m *Member) Capturing() bool { return m.life.checkpoints.making != nil }
+// Capturing reports whether a checkpoint has begun that is not on its way to the store
+// yet, and the last index that it lets go of.
+func (m *Member) Capturing() (horizon uint64, begun bool) {
+	if making := m.life.checkpoints.making; making != nil {
+		return making.Horizon, true
+	}
+	return 0, false
+}

@@ -81,6 +81,9 @@ type Options struct {
 	// CaptureWork bounds a step of a checkpoint, of which there is one in a tick, in
 	// about microseconds. Zero: 2,000.
 	CaptureWork int
+	// SettleWork bounds what an entry does of large changes, see machine.Options: it has
+	// to be the same on all members, always. Zero: what the machine does by itself.
+	SettleWork int
 	// RewriteSlackBytes is how much the log may take beyond its share of what lives
 	// before mostly dead entries are written again. Zero: 4 MiB.
 	RewriteSlackBytes int64

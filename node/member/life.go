@@ -120,7 +120,7 @@ func (m *Member) startLife() (*life, error) {
 func (l *life) open() (err error) {
 	o, meta := l.options, l.store.Meta()
 	l.identity = meta.Identity
-	if l.machine, err = restoreMachine(l.store); err != nil {
+	if l.machine, err = restoreMachine(l.store, l.options.SettleWork); err != nil {
 		return err
 	}
 	landmarks, err := readLandmarks(l.store, meta.CheckpointIndex)
@@ -173,9 +173,9 @@ func (l *life) announce() {
 }
 
 // restoreMachine reads the state machine's checkpoint.
-func restoreMachine(store *wal.Store) (*machine.Machine, error) {
+func restoreMachine(store *wal.Store, settleWork int) (*machine.Machine, error) {
 	meta := store.Meta()
-	m, err := machine.Restore(machine.Options{}, meta.CheckpointIndex, meta.Horizon, meta.Stamp, store.LoadCheckpoint)
+	m, err := machine.Restore(machine.Options{SettleWork: settleWork}, meta.CheckpointIndex, meta.Horizon, meta.Stamp, store.LoadCheckpoint)
 	if err == nil {
 		err = store.Indices(1, meta.Horizon+1, func(index uint64) error {
 			m.Stored(index)

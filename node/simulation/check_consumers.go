@@ -136,7 +136,7 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 	}
 	c.replies[reply] = delivery{k, seq, policy == server.AckAll, policy == server.AckNone, generation}
 	text := textOf(payload)
-	c.says(p, consumer.Stream(), seq, text)
+	m := c.says(p, consumer.Stream(), seq, text)
 	_, marker := headerOf(header, server.JSMarkerReason)
 	if stream, _, _ := strings.Cut(subject, "."); !marker && !strings.HasPrefix(text, stream+"/") {
 		c.world.fail("wrong message: %s delivers %q with the subject %q", h.name, text, subject)
@@ -146,6 +146,7 @@ func (c *checks) delivered(h *host, to, reply, subject string, header, payload [
 		c.nothingWhilePaused(p, k, t, handed, seq)
 		t.deliveredAfter(handed, seq)
 		t.notAgain(c, handed, seq, text)
+		c.notReplaced(handed, m)
 	}
 	if try := c.tries[to]; try != nil {
 		pending, err := strconv.ParseUint(token[8], 10, 64)

@@ -65,9 +65,12 @@ func agreed(a, b *wal.Store) uint64 {
 }
 
 // first is where a store's whole entries begin, once all is written that is under
-// way: a checkpoint made as a follower may end after the election.
+// way: a checkpoint begun as a follower may end after the election.
 func (x *era) first() uint64 {
 	first := x.store.First()
+	if horizon, begun := x.process.member.Capturing(); begun {
+		first = max(first, horizon+1)
+	}
 	look := func(write *protocol.Write) {
 		if write.Checkpoint != nil {
 			first = max(first, write.Checkpoint.Horizon+1)

@@ -18,6 +18,7 @@ type checks struct {
 	rewrites                       int               // of what lives in mostly dead entries
 	halves                         int               // checkpoints in the middle of which their process was killed
 	undropped                      int               // processes that were killed before all that was dead had gone
+	rollups, pending               int               // that replaced messages, and of which something was left to do behind the entry
 	expired, markers               int               // messages that ended by their own time to live, and marked the end of others
 	overflowed                     int               // messages that went to who wants others to wait
 	pinned                         int               // clients that got messages alone

@@ -27,7 +27,8 @@
 // atomic and fast-ingest batches beside single messages; beside them, in half of the
 // runs each, counters, and schedules that fire once or again and again. They are updated,
 // purged, and messages deleted. In some, messages have times to live of their own, and
-// leave markers. In half of the runs the account has room for only a few streams more,
+// leave markers. In some, messages replace those before them, of their subject or all, which
+// takes many entries where an entry may do little. In half of the runs the account has room for only a few streams more,
 // and a client creates and deletes those. Publishers use message IDs, expected sequences,
 // several messages in flight, and publish again what they do not know to be
 // stored. Consumers pull or are pushed to, acknowledge each or all or none, late,
@@ -88,6 +89,7 @@
 //   - check_removed.go: messages leave for a reason, and limits are kept;
 //   - check_mortal.go: a message is gone when its own time to live is over, on every
 //     member and not before, and the last of its subject leaves a marker;
+//   - check_rollups.go: what was replaced is shown to nobody from then on, and goes;
 //   - check_consumers.go: a consumer never skips, and does not deliver what is known
 //     to be acknowledged;
 //   - check_limits.go: an account has never more streams than it may have;
@@ -133,6 +135,8 @@
 //	the log's clock is a wall clock, or not followed        check_time.go
 //	a batch without gaps goes on behind a refused message   check_batches.go
 //	what was dead before a crash is forgotten               check_dead.go
+//	what was replaced is read, until it has gone            check_rollups.go
+//	or is handed to a consumer                              check_rollups.go
 //
 // # What it leaves out
 //

@@ -26,6 +26,7 @@ type plan struct {
 	checkpointBytes    int
 	checkpointInterval time.Duration
 	captureWork        int
+	settleWork         int // of an entry, see machine.Options; zero: enough for all at once
 	tailBytes          int
 }
 
@@ -44,6 +45,7 @@ func (w *world) draw() plan {
 		checkpointBytes:    []int{2_000, 50_000, 16 << 20}[r.IntN(3)],
 		checkpointInterval: time.Duration(w.between(second, 20*second)),
 		captureWork:        []int{1, 40, 2000}[w.options.Seed%3],
+		settleWork:         []int{0, 12, 100}[w.options.Seed/2%3],
 		tailBytes:          []int{1, 100_000, 32 << 20}[r.IntN(3)],
 	}
 	p.hosts = []int{3, 3, 3, 5, 5, 1}[hosts]

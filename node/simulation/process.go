@@ -69,6 +69,7 @@ func (p *process) open() (err error) {
 		Logger:          slog.New(&logHandler{world: w, who: h.name, watch: func(level slog.Level, line string) { w.heard(p, level, line) }}),
 		Applied:         p.applied,
 		CheckpointBytes: w.plan.checkpointBytes, CheckpointInterval: w.plan.checkpointInterval, CaptureWork: w.plan.captureWork,
+		SettleWork:        w.plan.settleWork,
 		RewriteSlackBytes: int64(w.plan.checkpointBytes / 10),
 		CopyChunkBytes:    max(16<<10, 2*w.plan.largest), TailBytes: w.plan.tailBytes, FeedBytes: w.plan.tailBytes,
 	})
@@ -211,8 +212,10 @@ func (p *process) tick() {
 // abandon is the end of a process that is killed, or loses its power.
 func (p *process) abandon(power bool) {
 	h := p.host
-	if p.member != nil && p.member.Capturing() {
-		h.world.checks.halves++
+	if p.member != nil {
+		if _, begun := p.member.Capturing(); begun {
+			h.world.checks.halves++
+		}
 	}
 	if p.member != nil && len(p.member.Store().Dying()) > 0 {
 		h.world.checks.undropped++

@@ -36,6 +36,7 @@ type publication struct {
 	again     bool     // it was acknowledged before
 	stored    *message // as the log has it, once a member has acknowledged it
 	ttl       string   // header line of its time to live, if it has one
+	rollup    string   // header line that lets it replace others, if it does
 }
 
 // newPublisher adds a publisher, at one host or anywhere (nil).
@@ -65,6 +66,7 @@ func (p *publisher) work() {
 		if p.topic.mortal {
 			m.drawLifetime()
 		}
+		m.drawRollup()
 		p.publish(m)
 	}
 	pause := w.often(millisecond, int64(p.window)*100*millisecond)
@@ -80,7 +82,7 @@ func (p *publisher) publish(m *publication) {
 	if w.chance(0.05) {
 		payload = append(payload, make([]byte, w.random.IntN(w.plan.largest))...)
 	}
-	header := "NATS/1.0\r\nNats-Msg-Id: " + m.text + "\r\n" + m.ttl
+	header := "NATS/1.0\r\nNats-Msg-Id: " + m.text + "\r\n" + m.ttl + m.rollup
 	if p.topic.kind == guarded {
 		header += fmt.Sprintf("Nats-Expected-Stream: %s\r\nNats-Expected-Last-Subject-Sequence: %d\r\n", p.topic.name, p.expects[m.subject])
 	}
@@ -125,7 +127,7 @@ func (p *publisher) acknowledged(m *publication, seq uint64) {
 	p.flying--
 	p.done++
 	if p.expects[m.subject] = seq; p.topic.kind != guarded && w.chance(0.05) {
-		again := &publication{publisher: p, text: m.text, subject: m.subject, ttl: m.ttl, retried: true, again: true}
+		again := &publication{publisher: p, text: m.text, subject: m.subject, ttl: m.ttl, rollup: m.rollup, retried: true, again: true}
 		w.after(w.often(0, 3*second), func() { p.publish(again) })
 	}
 }

@@ -31,6 +31,8 @@ type Result struct {
 	Halves      int // checkpoints in the middle of which their process was killed
 	Undropped   int // processes that were killed before all that was dead had gone
 	Resumed     int // copies of a store that were interrupted and became whole
+	Rollups     int // that replaced messages
+	Pending     int // rollups of which something was left to do behind the entry
 	Expired     int // messages that ended by their own time to live
 	Markers     int // that tell of such an end
 	Pinned      int // clients that got messages alone
@@ -116,6 +118,7 @@ func (w *world) describe(r *Result) {
 		r.Acked, r.Foundings, r.Lost, r.Faults = w.checks.acked, w.checks.foundings, w.checks.lost, w.checks.faults
 		r.Rewrites, r.Halves, r.Undropped, r.Resumed = w.checks.rewrites, w.checks.halves, w.checks.undropped, w.checks.resumed
 		r.Pauses, r.Resets, r.Refusals = w.checks.pauses, w.checks.resetsSeen, w.checks.refusals
+		r.Rollups, r.Pending = w.checks.rollups, w.checks.pending
 		r.Expired, r.Markers, r.Pinned, r.Overflowed = w.checks.expired, w.checks.markers, w.checks.pinned, w.checks.overflowed
 	}
 	kind := "one at a time"

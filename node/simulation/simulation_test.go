@@ -32,6 +32,7 @@ type campaign struct {
 	halves                         int // checkpoints in the middle of which their process was killed
 	undropped                      int // processes that were killed before all that was dead had gone
 	resumed                        int // copies that were interrupted and became whole
+	rollups, pending               int // that replaced messages, and of which something was left to do behind the entry
 	expired, markers               int // messages that ended by their own time to live, and marked such an end
 	pauses, resets                 int // of consumers
 	refusals                       int // of streams that the account has no room for
@@ -50,6 +51,8 @@ func (c *campaign) run(seed uint64) {
 	c.halves += r.Halves
 	c.undropped += r.Undropped
 	c.resumed += r.Resumed
+	c.rollups += r.Rollups
+	c.pending += r.Pending
 	c.expired += r.Expired
 	c.markers += r.Markers
 	c.pauses += r.Pauses
@@ -69,6 +72,7 @@ func (c *campaign) run(seed uint64) {
 func (c *campaign) report() {
 	fmt.Printf("simulated %s of cluster time in %d runs: %d faults, %d foundings, %d messages acknowledged, %d rewrites, %d half checkpoints lost, %d killed with dead entries, %d copies resumed; all live again within %d ticks of %d\n",
 		c.virtual.Round(time.Second), c.runs, c.faults, c.foundings, c.acked, c.rewrites, c.halves, c.undropped, c.resumed, c.slowest, quietTicks)
+	fmt.Printf("%d rollups, %d of them made in steps\n", c.rollups, c.pending)
 	fmt.Printf("%d messages ended by their own time to live, %d markers, %d clients pinned, %d messages overflowed, %d pauses, %d resets, %d streams refused\n",
 		c.expired, c.markers, c.pinned, c.overflowed, c.pauses, c.resets, c.refusals)
 }
@@ -93,6 +97,7 @@ func TestClustersComeBackAndLoseNothing(t *testing.T) {
 		{c.halves, "process was killed in the middle of a checkpoint"},
 		{c.undropped, "process was killed while it let dead entries go"},
 		{c.resumed, "copy went on after its link broke"},
+		{c.pending, "rollup was made in steps"},
 		{c.expired, "message ended by its own time to live"},
 		{c.markers, "marker told of such an end"},
 		{c.pauses, "consumer was paused"},

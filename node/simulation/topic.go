@@ -37,6 +37,7 @@ type topic struct {
 	name   string
 	kind   topicKind
 	mortal bool                // messages have times to live of their own
+	rolls  bool                // messages may replace others
 	config server.StreamConfig // as last asked for
 	asked  asked
 	admin  *client
@@ -155,6 +156,7 @@ func (t *topic) configure() {
 		c.AllowAtomicPublish, c.AllowBatchPublish = true, true
 	}
 	t.drawMortality()
+	t.drawRollups()
 	if t.kind != plain && w.chance(0.4) {
 		c.Duplicates = time.Duration(w.between(second/2, 5*second))
 	}
@@ -316,6 +318,9 @@ func (t *topic) missing(leader *process) string {
 		if state := m.State(); state.NumPending > 0 || state.NumAckPending > 0 {
 			return fmt.Sprintf("consumer %s has %d messages to come and %d to acknowledge", consumer.key(), state.NumPending, state.NumAckPending)
 		}
+	}
+	if text := t.world.checks.unsettled(t.name); text != "" {
+		return text
 	}
 	if text := t.world.checks.mortalMissing(t.name); t.mortal && text != "" {
 		return text
