@@ -115,7 +115,7 @@ func (q *question) noMessage(subject string, seq uint64) {
 }
 
 // never is later than all.
-var never = position{epoch: math.MaxUint64}
+var never = position{lineage: math.MaxUint64}
 
 // allGone is the earliest position at or after one at which none of some messages
 // is there.

@@ -90,5 +90,5 @@ func (t *consumerTruth) skippedAfterReset(seq uint64) bool {
 // position is how far a member is.
 func (p *process) position() position {
 	applied := p.member.Machine().Applied()
-	return position{lineageAt(p, applied).Epoch, applied}
+	return p.host.world.checks.history.at(lineageAt(p, applied), applied)
 }

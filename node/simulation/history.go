@@ -16,18 +16,30 @@ import (
 // history is what happened, as the log tells it: each entry when the first member
 // applies it. What clients are told is compared with it.
 type history struct {
-	checks  *checks
-	newest  position
-	states  map[string]*timeline // by stream name
-	streams map[streamKey]*streamTruth
-	current map[string]*streamTruth // by name
+	checks   *checks
+	newest   position
+	lineages []protocol.Lineage   // in the order in which their entries were first applied
+	states   map[string]*timeline // by stream name
+	streams  map[streamKey]*streamTruth
+	current  map[string]*streamTruth // by name
 }
 
-// position orders what was applied, over all lineages.
-type position struct{ epoch, index uint64 }
+// position orders what was applied, over all lineages: they are counted as they come,
+// because a member that is alone and was wiped founds the same epoch again.
+type position struct{ lineage, index uint64 }
 
 func (p position) before(q position) bool {
-	return p.epoch < q.epoch || p.epoch == q.epoch && p.index < q.index
+	return p.lineage < q.lineage || p.lineage == q.lineage && p.index < q.index
+}
+
+// at is the position of an entry of a lineage.
+func (h *history) at(lineage protocol.Lineage, index uint64) position {
+	number := slices.Index(h.lineages, lineage)
+	if number < 0 {
+		number = len(h.lineages)
+		h.lineages = append(h.lineages, lineage)
+	}
+	return position{uint64(number) + 1, index}
 }
 
 func latest(p, q position) position {
@@ -133,7 +145,7 @@ func (h *history) timeline(name string) *timeline {
 // force that matches.
 func (t *timeline) find(floor position, matches func(*version) bool) (position, bool) {
 	at, exact := slices.BinarySearchFunc(t.versions, floor, func(v version, p position) int {
-		return cmp.Or(cmp.Compare(v.from.epoch, p.epoch), cmp.Compare(v.from.index, p.index))
+		return cmp.Or(cmp.Compare(v.from.lineage, p.lineage), cmp.Compare(v.from.index, p.index))
 	})
 	if !exact {
 		at--
@@ -159,7 +171,7 @@ func (p *process) applied(entry *protocol.Entry) {
 	w.checks.sameEntry(p, entry)
 	w.checks.allowed(p)
 	h := w.checks.history
-	at := position{entry.Lineage.Epoch, entry.Index}
+	at := h.at(entry.Lineage, entry.Index)
 	if !h.newest.before(at) {
 		return
 	}
