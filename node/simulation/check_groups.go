@@ -61,7 +61,6 @@ type pinOwner struct {
 	number   uint64 // of the newest message that came with the pin
 	reign    reign  // under which it was pinned
 	kept     int64  // when it asked last, of the requests that were served
-	clocks   int    // how often the clock of the log was set until then
 	over     bool   // somebody else was pinned after it
 }
 
@@ -114,12 +113,11 @@ func (c *checks) onePinned(p *process, k consumerKey, config *server.ConsumerCon
 	if try.pin == pin {
 		o.kept = max(o.kept, try.sent)
 	}
-	o.clocks = c.time.clocks
 }
 
 func (c *checks) mayTakePin(p *process, k consumerKey, config *server.ConsumerConfig, before, after *pinOwner) {
 	since := c.world.now - before.kept
-	if before.reign != after.reign || before.clocks != c.time.clocks || since >= int64(config.PinnedTTL)*9/10-pinSlack {
+	if before.reign != after.reign || before.kept <= c.time.set || since >= int64(config.PinnedTTL)*9/10-pinSlack {
 		return
 	}
 	for _, try := range c.unpins[before.consumer.key()] {

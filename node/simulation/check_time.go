@@ -17,8 +17,9 @@ type timeCheck struct {
 	changes int   // of leaders since
 	late    int64 // since when stamps are behind; zero: they are not
 
-	clocks int // that were ever set, or stepped
-	kept   int // that of the newest leader
+	clocks int   // that were ever set, or stepped
+	set    int64 // when the last one was
+	kept   int   // that of the newest leader
 }
 
 // reset begins anew: the log says that it set or stepped its clock.
@@ -77,14 +78,14 @@ func (c *checks) clockSet(p *process) {
 	if p.clock != 0 {
 		c.world.fail("%s set the log's clock although it had been told what it shows", p.host.name)
 	}
-	c.time.clocks++
+	c.time.clocks, c.time.set = c.time.clocks+1, c.world.now
 	p.clock = c.time.clocks
 }
 
 // clockStepped: the log's clock shows another time from now on. A leader that has
 // not heard of the step keeps the clock before it, until it steps itself.
 func (c *checks) clockStepped(p *process) {
-	c.time.clocks++
+	c.time.clocks, c.time.set = c.time.clocks+1, c.world.now
 	p.clock = c.time.clocks
 	c.time.kept = p.clock
 	c.time.reset()
