@@ -339,7 +339,12 @@ func (d *database) sync() error {
 	if err := d.opt.disk.ask("sync", d.path); err != nil {
 		return err
 	}
-	fd := int(d.file.Fd())
+	return syncData(d.file)
+}
+
+// syncData waits until the content of a file is on the disk.
+func syncData(file *os.File) error {
+	fd := int(file.Fd())
 	return asDiskFull(ignoringInterrupts(func() error { return syscall.Fdatasync(fd) }))
 }
 

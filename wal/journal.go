@@ -188,9 +188,8 @@ func (j *journal) write(next *state) error {
 	if err := j.writeBlocks(frame[:blocks(len(frame))]); err != nil {
 		return fmt.Errorf("write the journal: %w", asDiskFull(err))
 	}
-	fd := int(j.file.Fd())
-	if err := ignoringInterrupts(func() error { return syscall.Fdatasync(fd) }); err != nil {
-		return fmt.Errorf("sync the journal: %w", asDiskFull(err))
+	if err := syncData(j.file); err != nil {
+		return fmt.Errorf("sync the journal: %w", err)
 	}
 	j.next += blocks(len(frame))
 	j.synced(next)

@@ -201,7 +201,9 @@ func (l *loader) finish(h *head, c *checkpointRecord) error {
 		return err
 	}
 	for slot := range uint64(2) {
-		if _, err := l.file.WriteAt(appendMeta(nil, slot, root, l.written), int64(slot)*pageSize); err != nil {
+		// The transactions 0 and 1 both made what is there.
+		meta := appendMeta(nil, pageMetas{root: root, highWater: l.written, txid: slot})
+		if _, err := l.file.WriteAt(meta, int64(slot)*pageSize); err != nil {
 			return asDiskFull(err)
 		}
 	}
@@ -229,18 +231,18 @@ func (l *loader) root() uint64 {
 	return l.emit(&n, 0, 1)
 }
 
-// appendMeta appends one of the two meta pages of a new file. The transactions 0
-// and 1 both made what is there.
-func appendMeta(dst []byte, slot, root, highWater uint64) []byte {
+// appendMeta appends a meta page, which belongs into the slot that its transaction's
+// number says, even or odd.
+func appendMeta(dst []byte, m pageMetas) []byte {
 	start := len(dst)
-	dst = binary.LittleEndian.AppendUint64(dst, slot)
+	dst = binary.LittleEndian.AppendUint64(dst, m.txid%2)
 	dst = binary.LittleEndian.AppendUint16(dst, pageMeta)
 	dst = append(dst, make([]byte, pageHeaderBytes-10)...)
 	dst = binary.LittleEndian.AppendUint32(dst, bboltMagic)
 	dst = binary.LittleEndian.AppendUint32(dst, bboltVersion)
 	dst = binary.LittleEndian.AppendUint32(dst, pageSize)
 	dst = binary.LittleEndian.AppendUint32(dst, 0) // flags
-	for _, n := range [...]uint64{root, 0, noFreelist, highWater, slot} {
+	for _, n := range [...]uint64{m.root, 0, noFreelist, m.highWater, m.txid} {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, fnv1a(dst[start+pageHeaderBytes:]))

@@ -112,7 +112,7 @@ func (s *survey) visit(bucket string, key, value []byte) (err error) {
 	case piecesBucket:
 		s.log.add(hashKey(key), len(key)+len(value))
 		if err = s.piece(key, len(value)); err == nil {
-			err = s.written.take(key, value, s.mark)
+			err = s.written.take(s.index, key, value, s.mark)
 		}
 	default:
 		err = fmt.Errorf("unknown bucket %q", bucket)

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -137,8 +136,8 @@ func (w *written) pageOf(key []byte) uint64 {
 	return uint64((uintptr(unsafe.Pointer(unsafe.SliceData(key))) - w.data) / pageSize)
 }
 
-// take looks at the next piece of the log.
-func (w *written) take(key, value []byte, mark protocol.Mark) error {
+// take looks at the next piece of the log, of the entry at index.
+func (w *written) take(index uint64, key, value []byte, mark protocol.Mark) error {
 	if w.added == math.MaxUint64 {
 		return nil
 	}
@@ -147,8 +146,7 @@ func (w *written) take(key, value []byte, mark protocol.Mark) error {
 		w.page, w.before = page, len(w.waiting)
 	}
 	w.waiting = append(w.waiting, rawPiece{key, value, mark})
-	k, _ := parsePieceKey(key)
-	if k.index <= w.added && w.page != w.root {
+	if index <= w.added && w.page != w.root {
 		return nil
 	}
 	for _, p := range w.waiting {
@@ -194,15 +192,8 @@ func goBack(path string, older pageMetas) error {
 	if err != nil {
 		return err
 	}
-	slot := older.txid % 2
-	meta := make([]byte, metaBytes)
-	if _, err = f.ReadAt(meta, int64(slot)*pageSize); err == nil {
-		binary.LittleEndian.PutUint64(meta, 1-slot)
-		content := meta[pageHeaderBytes:]
-		binary.LittleEndian.PutUint64(content[48:], older.txid-1)
-		binary.LittleEndian.PutUint64(content[56:], fnv1a(content[:56]))
-		_, err = f.WriteAt(meta, int64(1-slot)*pageSize)
-	}
+	older.txid--
+	_, err = f.WriteAt(appendMeta(nil, older), int64(older.txid%2)*pageSize)
 	if err == nil {
 		err = f.Sync()
 	}

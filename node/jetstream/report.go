@@ -123,45 +123,56 @@ func concernsServer(info *server.ServerInfo, filter *server.EventFilterOptions) 
 
 // refuse answers with an error.
 func (d *Door) refuse(q *inquiry, code int, err error) {
-	d.sendReport(q, &server.ServerAPIResponse{Server: q.info, Error: &server.ApiError{Code: code, Description: err.Error()}})
+	body, _ := json.Marshal(&server.ServerAPIResponse{Server: q.info, Error: &server.ApiError{Code: code, Description: err.Error()}})
+	d.bus.Publish(q.reply, nil, nil, body)
 }
 
-// respond answers with a report, or why there is none.
-func (d *Door) respond(q *inquiry, report any, err error) {
-	if err != nil {
-		d.refuse(q, failedRequest, err)
-		return
-	}
+// respond answers with a report.
+func (d *Door) respond(q *inquiry, report any) {
 	d.sendReport(q, &server.ServerAPIResponse{Server: q.info, Data: report})
 }
 
 func (d *Door) sendReport(q *inquiry, response any) {
 	body, err := json.Marshal(response)
-	if err == nil && len(body) > d.options.MaxAnswer {
+	d.publishReport(q, nil, body, err)
+}
+
+// publishReport answers with a report that was made, unless err tells why not or it is
+// too large.
+func (d *Door) publishReport(q *inquiry, header, body []byte, err error) {
+	if err == nil && len(header)+len(body) > d.options.MaxAnswer {
 		err = errLargeReport(len(body), d.options.MaxAnswer)
 	}
 	if err != nil {
 		d.counts.Oversized++
 		d.logger.Warn("report cannot be sent", "error", err)
-		body, _ = json.Marshal(&server.ServerAPIResponse{Server: q.info, Error: &server.ApiError{Code: failedRequest, Description: err.Error()}})
+		d.refuse(q, failedRequest, err)
+		return
 	}
-	d.bus.Publish(q.reply, nil, nil, body)
+	d.bus.Publish(q.reply, nil, header, body)
 }
 
 func errLargeReport(bytes, most int) error {
 	return fmt.Errorf("the report has more than %d bytes, an answer may have %d: ask for one account, fewer accounts at a time (offset and limit), or without consumers or configurations", bytes, most)
 }
 
-// inspect has read called with the NATS server, beside the loop, and then answer.
-func (d *Door) inspect(read func(*server.Server), answer func()) {
+// inspect has read called with the NATS server, beside the loop, and then answer with
+// what it returned. Its error is answered.
+func inspect[T any](d *Door, q *inquiry, read func(*server.Server) (T, error), answer func(T)) {
 	if d.options.Inspect == nil || d.inspections >= maxInspections {
 		d.counts.Dropped++
 		return
 	}
 	d.inspections++
-	d.options.Inspect(read, func() {
+	var found T
+	var err error
+	d.options.Inspect(func(s *server.Server) { found, err = read(s) }, func() {
 		d.inspections--
-		answer()
+		if err != nil {
+			d.refuse(q, failedRequest, err)
+			return
+		}
+		answer(found)
 	})
 }
 

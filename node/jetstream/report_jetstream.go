@@ -86,12 +86,12 @@ func (d *Door) reportAccountJsz(q *inquiry) {
 		return
 	}
 	if !d.servesAccount(q.account) {
-		err := fmt.Errorf("account %q not jetstream enabled", q.account)
-		d.inspect(func(s *server.Server) {
+		inspect(d, q, func(s *server.Server) (struct{}, error) {
 			if _, gone := s.Accountz(&server.AccountzOptions{Account: q.account}); gone != nil {
-				err = fmt.Errorf("account %q not found", q.account)
+				return struct{}{}, fmt.Errorf("account %q not found", q.account)
 			}
-		}, func() { d.respond(q, nil, err) })
+			return struct{}{}, fmt.Errorf("account %q not jetstream enabled", q.account)
+		}, func(struct{}) {})
 		return
 	}
 	r := &jetStreamReport{inquiry: q, asked: asked.JSzOptions, leads: d.leadsCluster(), accounts: []*machine.Account{d.log.Account(machineAccount(q.account))}, most: 1}
@@ -176,17 +176,7 @@ func (d *Door) finish(r *jetStreamReport) {
 		header = []byte(packedHeader)
 		_ = r.packer.Close() // a buffer takes everything
 	}
-	err := r.outline.err
-	if err == nil && r.buffer.Len()+len(header) > d.options.MaxAnswer {
-		err = errLargeReport(r.buffer.Len(), d.options.MaxAnswer)
-	}
-	if err != nil {
-		d.counts.Oversized++
-		d.logger.Warn("report cannot be sent", "error", err)
-		d.refuse(r.inquiry, failedRequest, err)
-		return
-	}
-	d.bus.Publish(r.reply, nil, header, r.buffer.Bytes())
+	d.publishReport(r.inquiry, header, r.buffer.Bytes(), r.outline.err)
 }
 
 // step tells one thing more, and what that costs.

@@ -15,37 +15,31 @@ func (d *Door) reportStatsz(q *inquiry) {
 	if !d.accepts(q, &asked, &asked.EventFilterOptions) {
 		return
 	}
-	answer := server.ServerStatsMsg{Server: *q.info}
-	var err error
-	d.inspect(func(s *server.Server) { err = readStats(s, &answer.Stats) }, func() {
-		if err != nil {
-			d.refuse(q, failedRequest, err)
-			return
-		}
-		answer.Stats.JetStream = d.describeJetStream()
-		answer.Stats.JetStream.Config.StoreDir = ""
-		if meta := answer.Stats.JetStream.Meta; meta != nil && !d.leadsCluster() {
+	inspect(d, q, readStats, func(stats *server.ServerStats) {
+		stats.JetStream = d.describeJetStream()
+		stats.JetStream.Config.StoreDir = ""
+		if meta := stats.JetStream.Meta; meta != nil && !d.leadsCluster() {
 			meta.Replicas = nil // only the leader tells them, as there
 		}
-		d.sendReport(q, &answer)
+		d.sendReport(q, &server.ServerStatsMsg{Server: *q.info, Stats: *stats})
 	})
 }
 
 // readStats gathers what sendStatsz of the NATS server tells, but for JetStream.
-func readStats(s *server.Server, stats *server.ServerStats) error {
+func readStats(s *server.Server) (*server.ServerStats, error) {
 	v, err := s.Varz(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	routes, err := s.Routez(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	gateways, err := s.Gatewayz(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	*stats = server.ServerStats{
+	stats := &server.ServerStats{
 		Start: v.Start, Mem: v.Mem, Cores: v.Cores, CPU: v.CPU, MemLimit: v.MemLimit, MaxProcs: v.MaxProcs,
 		Connections: v.Connections, TotalConnections: v.TotalConnections, NumSubs: v.Subscriptions,
 		Sent: dataStats(v.OutMsgs, v.OutBytes), SentToClients: dataStats(v.OutClientMsgs, v.OutClientBytes),
@@ -75,7 +69,7 @@ func readStats(s *server.Server, stats *server.ServerStats) error {
 		}
 		stats.Gateways = append(stats.Gateways, stat)
 	}
-	return nil
+	return stats, nil
 }
 
 func dataStats(messages, bytes int64) (stats server.DataStats) {
@@ -89,13 +83,9 @@ func (d *Door) reportVarz(q *inquiry) {
 	if !d.accepts(q, &asked, &asked.EventFilterOptions) {
 		return
 	}
-	var varz *server.Varz
-	var err error
-	d.inspect(func(s *server.Server) { varz, err = s.Varz(&asked.VarzOptions) }, func() {
-		if err == nil {
-			varz.JetStream = *d.describeJetStream()
-		}
-		d.respond(q, varz, err)
+	inspect(d, q, func(s *server.Server) (*server.Varz, error) { return s.Varz(&asked.VarzOptions) }, func(varz *server.Varz) {
+		varz.JetStream = *d.describeJetStream()
+		d.respond(q, varz)
 	})
 }
 
@@ -143,13 +133,16 @@ func (d *Door) reportAccountz(q *inquiry) {
 	if !d.accepts(q, &asked, &asked.EventFilterOptions) {
 		return
 	}
-	var accounts *server.Accountz
-	var err error
-	d.inspect(func(s *server.Server) { accounts, err = s.Accountz(&asked.AccountzOptions) }, func() {
-		if err == nil && accounts.Account != nil {
-			accounts.Account.JetStream = d.servesAccount(accounts.Account.AccountName)
+	d.inspectAccounts(q, &asked.AccountzOptions, func(accounts *server.Accountz) { d.respond(q, accounts) })
+}
+
+// inspectAccounts has the NATS server tell of accounts, and adds what the node knows.
+func (d *Door) inspectAccounts(q *inquiry, asked *server.AccountzOptions, answer func(*server.Accountz)) {
+	inspect(d, q, func(s *server.Server) (*server.Accountz, error) { return s.Accountz(asked) }, func(accounts *server.Accountz) {
+		if one := accounts.Account; one != nil {
+			one.JetStream = d.servesAccount(one.AccountName)
 		}
-		d.respond(q, accounts, err)
+		answer(accounts)
 	})
 }
 
@@ -159,16 +152,7 @@ func (d *Door) reportAccountInfo(q *inquiry) {
 	if !d.accepts(q, &asked, &asked.EventFilterOptions) {
 		return
 	}
-	var accounts *server.Accountz
-	var err error
-	d.inspect(func(s *server.Server) { accounts, err = s.Accountz(&server.AccountzOptions{Account: q.account}) }, func() {
-		if err != nil {
-			d.respond(q, nil, err)
-			return
-		}
-		accounts.Account.JetStream = d.servesAccount(q.account)
-		d.respond(q, accounts.Account, nil)
-	})
+	d.inspectAccounts(q, &server.AccountzOptions{Account: q.account}, func(accounts *server.Accountz) { d.respond(q, accounts.Account) })
 }
 
 // servesAccount reports whether an account of the NATS server has JetStream here.
@@ -188,15 +172,14 @@ func (d *Door) reportHealthz(q *inquiry) {
 	if !d.accepts(q, &asked, &asked.EventFilterOptions) {
 		return
 	}
-	var status *server.HealthStatus
 	first := asked.HealthzOptions
 	first.JSServerOnly = true // what the request lacks, and connections
-	d.inspect(func(s *server.Server) { status = s.Healthz(&first) }, func() {
+	inspect(d, q, func(s *server.Server) (*server.HealthStatus, error) { return s.Healthz(&first), nil }, func(status *server.HealthStatus) {
 		enabledOnly := asked.JSEnabledOnly || asked.JSEnabled //lint:ignore SA1019 old clients say it so
 		if status.Status == healthy && !asked.JSServerOnly && !enabledOnly {
 			d.checkHealth(status, &asked.HealthzOptions)
 		}
-		d.respond(q, status, nil)
+		d.respond(q, status)
 	})
 }
 

@@ -18,21 +18,27 @@ func settleWorld(t *testing.T, work int) *world {
 // settled applies ticks until nothing is left to do, and returns how many.
 func (w *world) settled() int {
 	w.t.Helper()
-	for ticks := 0; ; ticks++ {
-		if due := w.machine.NextExpiry(); due == 0 || due > w.now {
-			return ticks
+	return w.settling(w.machine, func() { w.tick() })
+}
+
+// settling applies entries until a machine has nothing left to do, and returns how many
+// that took.
+func (w *world) settling(m *Machine, apply func()) (entries int) {
+	w.t.Helper()
+	messages := func() (count uint64) {
+		for _, s := range m.Streams() {
+			count += s.msgs
 		}
-		before := uint64(0)
-		for _, s := range w.machine.Streams() {
-			before += s.msgs
+		return count
+	}
+	for ; ; entries++ {
+		if due := m.NextExpiry(); due == 0 || due > w.now {
+			return entries
 		}
-		w.tick()
-		after := uint64(0)
-		for _, s := range w.machine.Streams() {
-			after += s.msgs
-		}
-		if most := uint64(w.machine.settleMax/removeWork + 1); before-after > most {
-			w.t.Fatalf("an entry removed %d messages, more than %d", before-after, most)
+		before := messages()
+		apply()
+		if removed, most := before-messages(), uint64(m.settleMax/removeWork+1); removed > most {
+			w.t.Fatalf("an entry removed %d messages, more than %d", removed, most)
 		}
 	}
 }
