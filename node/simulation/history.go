@@ -326,14 +326,25 @@ func (h *history) remove(p *process, topic *topic, s *machine.Stream, t *streamT
 	h.checks.marked(s, t)
 }
 
-// founded forgets what a founding has lost, and calls lose for each.
+// founded forgets what a founding has lost, and calls lose for each message. Where it
+// has lost the entry that removed a message, or a stream, that is there again.
 func (h *history) founded(founder *memory, lose func(t *streamTruth, m *message)) {
 	for _, t := range h.sorted() {
 		t.rebuild = true
+		if h.undone(founder, t.to) {
+			t.to, h.current[t.name] = position{}, t
+		}
 		for _, seq := range slices.Sorted(maps.Keys(t.messages)) {
-			if m := t.messages[seq]; !founder.holds(m) {
+			m := t.messages[seq]
+			switch {
+			case !founder.holds(m):
 				delete(t.messages, seq)
 				lose(t, m)
+			case h.undone(founder, m.removed):
+				m.removed = position{}
+				if m.ends > 0 && !slices.Contains(t.mortal, m) {
+					t.mortal = append(t.mortal, m)
+				}
 			}
 		}
 		t.live = slices.DeleteFunc(t.live, func(seq uint64) bool { return t.messages[seq] == nil })
@@ -342,6 +353,16 @@ func (h *history) founded(founder *memory, lose func(t *streamTruth, m *message)
 			t.last = max(t.last, seq)
 		}
 	}
+}
+
+// undone tells whether something was done at a position that is not in the log of a
+// founder.
+func (h *history) undone(founder *memory, at position) bool {
+	if at == (position{}) {
+		return false
+	}
+	mark, ok := founder.mark(at.index)
+	return !ok || mark.Lineage != h.lineages[at.lineage-1]
 }
 
 // named returns the streams that ever had a name, the oldest first.
