@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -241,12 +243,16 @@ func hangUp(raw net.Conn) {
 	}
 }
 
-// handshakeError says what a failed TLS handshake most likely means.
+// handshakeError says what a failed TLS handshake most likely means. A connection
+// that broke meanwhile says nothing about the secret: where that differs, at least one of
+// the two ends finds a certificate that it does not trust.
 func handshakeError(err error) error {
 	var plain tls.RecordHeaderError
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, io.EOF):
 		return plainCause(err)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("TLS handshake: %w", plainCause(err))
 	case errors.As(err, &plain):
 		return errors.New("TLS handshake: the other end does not speak TLS: set the cluster secret on every node")
 	}

@@ -130,6 +130,24 @@ func TestWrongSecretIsNamedInTheLog(t *testing.T) {
 	}
 }
 
+// A process that dies while it is greeted has not shown a wrong secret.
+func TestDeathInTheHandshakeIsNoWrongSecret(t *testing.T) {
+	w := newTown(t, "n1", "n2")
+	said := newLog()
+	w.start("n1", 1, logTo(said))
+	stranger, err := net.Dial("tcp", w.address("n1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if _, err := stranger.Write([]byte{22, 3, 1, 2, 0}); err != nil { // a handshake record of 512 bytes begins
+		t.Fatal(err)
+	}
+	_ = stranger.(*net.TCPConn).SetLinger(0) // ends with a reset, as for a process that left bytes unread
+	stranger.Close()
+	said.await(t, `cause="TLS handshake: read: connection reset by peer"`)
+}
+
 // A member's certificate does not serve under another member's name.
 func TestCertificateIsForOneName(t *testing.T) {
 	w := newTown(t, "n1", "n2", "n3")
