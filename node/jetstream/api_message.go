@@ -24,8 +24,8 @@ func (d *Door) messageGet(r *request) any {
 		return resp
 	}
 	m, ok := d.read(stored.Location)
-	if !ok {
-		resp.Error = server.NewJSNoMessageFoundError()
+	if !ok { // it is there, and other nodes can read it
+		resp.Error = server.NewJSClusterNotAvailError()
 		return resp
 	}
 	resp.Message = &server.StoredMsg{

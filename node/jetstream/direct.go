@@ -254,7 +254,7 @@ func (d *Door) serveDirect(r *request) {
 	}
 	m, ok := d.read(stored.Location)
 	if !ok {
-		d.sendStatus(r.reply, statusNotFound)
+		d.sendStatus(r.reply, statusUnreadable)
 		return
 	}
 	var header []byte

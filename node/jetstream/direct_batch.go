@@ -134,7 +134,7 @@ func (d *Door) continueBatch(b *directBatch) bool {
 		}
 		m, ok := d.read(stored.Location)
 		if !ok {
-			d.sendStatus(b.reply, statusNotFound)
+			d.sendStatus(b.reply, statusUnreadable)
 			return true
 		}
 		size := d.sendOfBatch(b, s, &m, stored)

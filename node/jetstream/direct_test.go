@@ -63,6 +63,18 @@ func TestDirectBatches(t *testing.T) {
 	}
 }
 
+// Nobody is told that a message is not there because it cannot be read here.
+func TestUnreadableMessagesAreNotMissing(t *testing.T) {
+	f := withPlaces(t)
+	f.node.unread = true
+	for _, request := range []string{`{"seq":1}`, `{"last_by_subj":"place.1"}`, `{"seq":1,"batch":3}`, `{"multi_last":["place.*"]}`} {
+		if got, want := f.batch(request), "<503 Message Unreadable>"; got != want {
+			t.Errorf("%s: got %q, want %q", request, got, want)
+		}
+	}
+	f.wantError(server.JSClusterNotAvailErr, "STREAM.MSG.GET.PLACES", `{"seq":1}`)
+}
+
 func (f *fixture) batchDeleted(seq uint64) {
 	api[server.JSApiMsgDeleteResponse](f, "STREAM.MSG.DELETE.PLACES", fmt.Sprintf(`{"seq":%d}`, seq))
 }

@@ -25,6 +25,9 @@ const (
 	statusPinMismatch      = "NATS/1.0 423 Nats-Pin-Id mismatch\r\n\r\n"
 	statusTooManyRequests  = "NATS/1.0 429 Too Many Requests\r\n\r\n"
 	statusFlowControl      = "NATS/1.0 100 FlowControl Request\r\n\r\n"
+	// statusUnreadable: the message is there, and other nodes can read it. To clients any
+	// 503 means that there is no answer, and nothing about the message.
+	statusUnreadable = "NATS/1.0 503 Message Unreadable\r\n\r\n"
 
 	// The following are continued by the pending counts of a pull request.
 	statusTimeout        = "NATS/1.0 408 Request Timeout\r\n"
