@@ -35,9 +35,10 @@ type consumerTruth struct {
 	// generation counts the resets. What was delivered before one is not compared
 	// with what happened after it.
 	generation int
-	asked      int  // resets that were asked for and did not show yet
-	known      bool // in checks.named
-	unsure     bool // there may have been a reset that the log does not show
+	asked      int      // resets that were asked for and did not show yet
+	seen       position // of the newest entry behind which it is there
+	known      bool     // in checks.named
+	unsure     bool     // there may have been a reset that the log does not show
 }
 
 // acknowledgements are what clients sent to the consumers of a name: an
@@ -90,6 +91,7 @@ func (c *checks) consumersMoved(p *process, s *machine.Stream, at position) {
 		count := state.Delivered.Consumer
 		k := c.keyOfConsumer(p, consumer)
 		t := c.consumerTruth(k)
+		t.seen = at
 		c.resets(t, &state, at)
 		c.pausing(t, consumer, at)
 		if name := s.Name() + "." + k.name; !t.known {

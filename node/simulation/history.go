@@ -18,6 +18,7 @@ import (
 type history struct {
 	checks   *checks
 	newest   position
+	followed position             // of the newest batch
 	lineages []protocol.Lineage   // in the order in which their entries were first applied
 	states   map[string]*timeline // by stream name
 	streams  map[streamKey]*streamTruth
@@ -179,6 +180,7 @@ func (p *process) applied(entry *protocol.Entry) {
 	if entry.Kind != protocol.KindBatch {
 		return
 	}
+	h.followed = at
 	for _, t := range w.clients.topics {
 		h.follow(p, t, at, entry)
 	}
