@@ -104,6 +104,9 @@ func (n *Node) startServer() error {
 		srv.Shutdown()
 		return n.err
 	}
+	if err := n.takeOverMonitor(srv); err != nil {
+		return err
+	}
 	for place, link := range n.links.list {
 		if err := link.Attach(srv, attachTimeout); err != nil {
 			return fmt.Errorf("account %s: %w", n.links.attached[place].name, err)

@@ -43,7 +43,8 @@ const (
 
 // inquiry is a request for a report.
 type inquiry struct {
-	reply   []byte
+	reply   []byte            // where the answer is published, unless told takes it
+	told    func(body []byte) // of Tell; nil: published
 	payload []byte
 	packed  bool               // whoever asks can unpack an answer
 	account string             // whom it is about, if it is about an account; a NATS account's name
@@ -63,13 +64,37 @@ var accountReporters = map[string]func(*Door, *inquiry){
 	"INFO": (*Door).reportAccountInfo,
 }
 
-// report takes a request for a report, in the way of zReq of the NATS server.
-func (d *Door) report(m *Message) {
-	if d.options.Server == nil || len(m.Reply) == 0 {
+// Tell makes the report of this kind, such as VARZ, that a server is asked for with
+// that payload, and calls told with what would be the answer to such a request, once;
+// with nil if there is none, because only the leader was asked. A report that is being
+// made when the door is silenced is not told.
+func (d *Door) Tell(kind string, payload []byte, told func(body []byte)) {
+	info, reporter := d.describeServer(), serverReporters[kind]
+	if info == nil || reporter == nil {
+		told(nil)
 		return
 	}
+	reporter(d, &inquiry{payload: payload, info: info, told: told})
+}
+
+// describeServer tells who answers; nil: the NATS server does not run yet.
+func (d *Door) describeServer() *server.ServerInfo {
+	if d.options.Server == nil {
+		return nil
+	}
 	info := d.options.Server()
-	if info == nil {
+	if info != nil {
+		info.Domain, info.Time = d.options.Domain, d.time()
+		info.SetJetStreamEnabled()
+		info.SetBinaryStreamSnapshot()
+	}
+	return info
+}
+
+// report takes a request for a report, in the way of zReq of the NATS server.
+func (d *Door) report(m *Message) {
+	info := d.describeServer()
+	if info == nil || len(m.Reply) == 0 {
 		return
 	}
 	scope, name, _ := strings.Cut(strings.TrimPrefix(string(m.Subject), reportPrefix), ".")
@@ -77,9 +102,6 @@ func (d *Door) report(m *Message) {
 	q := &inquiry{reply: bytes.Clone(m.Reply), payload: bytes.Clone(m.Payload), info: info}
 	encodings := strings.ToLower(string(headerValue(m.Header, "Accept-Encoding")))
 	q.packed = strings.Contains(encodings, "snappy") || strings.Contains(encodings, "s2")
-	info.Domain, info.Time = d.options.Domain, d.time()
-	info.SetJetStreamEnabled()
-	info.SetBinaryStreamSnapshot()
 	reporter := serverReporters[kind]
 	if scope == "ACCOUNT" {
 		reporter, q.account = accountReporters[kind], about
@@ -124,7 +146,16 @@ func concernsServer(info *server.ServerInfo, filter *server.EventFilterOptions) 
 // refuse answers with an error.
 func (d *Door) refuse(q *inquiry, code int, err error) {
 	body, _ := json.Marshal(&server.ServerAPIResponse{Server: q.info, Error: &server.ApiError{Code: code, Description: err.Error()}})
-	d.bus.Publish(q.reply, nil, nil, body)
+	d.answerInquiry(q, nil, body)
+}
+
+// answerInquiry answers, once.
+func (d *Door) answerInquiry(q *inquiry, header, body []byte) {
+	if q.told != nil {
+		q.told(body)
+		return
+	}
+	d.bus.Publish(q.reply, nil, header, body)
 }
 
 // respond answers with a report.
@@ -149,7 +180,7 @@ func (d *Door) publishReport(q *inquiry, header, body []byte, err error) {
 		d.refuse(q, failedRequest, err)
 		return
 	}
-	d.bus.Publish(q.reply, nil, header, body)
+	d.answerInquiry(q, header, body)
 }
 
 func errLargeReport(bytes, most int) error {
@@ -161,6 +192,9 @@ func errLargeReport(bytes, most int) error {
 func inspect[T any](d *Door, q *inquiry, read func(*server.Server) (T, error), answer func(T)) {
 	if d.options.Inspect == nil || d.inspections >= maxInspections {
 		d.counts.Dropped++
+		if q.told != nil {
+			d.refuse(q, failedRequest, errManyReports)
+		}
 		return
 	}
 	d.inspections++

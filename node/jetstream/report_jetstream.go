@@ -57,7 +57,13 @@ type jetStreamReport struct {
 // reportJsz begins a report of everything.
 func (d *Door) reportJsz(q *inquiry) {
 	var asked server.JszEventOptions
-	if !d.accepts(q, &asked, &asked.EventFilterOptions) || asked.LeaderOnly && !d.leadsCluster() {
+	if !d.accepts(q, &asked, &asked.EventFilterOptions) {
+		return
+	}
+	if asked.LeaderOnly && !d.leadsCluster() {
+		if q.told != nil {
+			q.told(nil)
+		}
 		return
 	}
 	asked.Streams = asked.Streams || asked.Consumer
@@ -230,7 +236,7 @@ func (r *jetStreamReport) tellAccount(d *Door, a *machine.Account) {
 	reservedMemory, reservedStore := a.Reserved()
 	limits := a.Limits().JetStreamAccountLimits
 	detail.ReservedMemory, detail.ReservedStore = uint64(limits.MaxMemory), uint64(limits.MaxStore)
-	if o := d.doorOf(a); o != d {
+	if o := d.doorOf(a); o.machine == a {
 		stats := o.apiStats()
 		detail.API.Total, detail.API.Errors = stats.Total, stats.Errors
 	}
@@ -265,11 +271,12 @@ func (r *jetStreamReport) tellStream(d *Door, s *machine.Stream) {
 	detail.Mirror, detail.Sources = d.doorOf(s.Account()).describeFeeds(s)
 	detail.Cluster = d.describeGroup("S", s.Incarnation())
 	if r.asked.Config {
-		config := *s.Config()
-		config.Metadata = withVersion(config.Metadata)
-		detail.Config = &config
+		detail.Config = s.Config() // as it is stored
 	}
-	if r.asked.RaftGroups && detail.Cluster != nil {
+	if detail.Cluster == nil { // only here does a server that is alone name itself
+		detail.Cluster = &server.ClusterInfo{Leader: r.info.Name}
+	}
+	if r.asked.RaftGroups {
 		detail.RaftGroup = detail.Cluster.RaftGroup
 	}
 	r.outline.begin("stream_detail", &detail)
@@ -293,8 +300,8 @@ func isDirect(c *machine.Consumer) bool { return c.Config().Direct }
 
 func (r *jetStreamReport) tellConsumer(d *Door, c *machine.Consumer) {
 	info := d.doorOf(c.Stream().Account()).describeConsumer(c)
-	if !r.asked.Config {
-		info.Config = nil
+	if info.Config = nil; r.asked.Config {
+		info.Config = c.Config()
 	}
 	if isDirect(c) {
 		r.outline.add("direct_consumer_detail", info)

@@ -114,7 +114,13 @@ func (d *Door) storage() *server.JetStreamConfig {
 
 func (d *Door) jetStreamLimits() *server.JSLimitOpts {
 	limits := &d.options.Limits
-	return &server.JSLimitOpts{MaxRequestBatch: limits.MaxRequestBatch, MaxAckPending: limits.MaxAckPending, Duplicates: limits.Duplicates}
+	all := &server.JSLimitOpts{MaxRequestBatch: limits.MaxRequestBatch, MaxAckPending: limits.MaxAckPending, Duplicates: limits.Duplicates}
+	for _, o := range d.queue.doors {
+		if allowed := o.options.Allowed; allowed != nil { // the system account may use nothing
+			all.DefaultMaxConsumers = allowed.DefaultMaxConsumers
+		}
+	}
+	return all
 }
 
 // allAPIStats counts the API requests of all accounts that this node answered.

@@ -59,6 +59,16 @@ func (l *life) openDoors() {
 	l.doors.each((*jetstream.Door).Report)
 }
 
+// Report makes a report for operators, see jetstream.Door.Tell. It reports false if
+// there is none now, or never (there is no account with JetStream).
+func (m *Member) Report(kind string, payload []byte, told func(body []byte)) bool {
+	if m.life.ended != living || len(m.life.doors.list) == 0 {
+		return false
+	}
+	m.life.doors.list[0].Tell(kind, payload, told) // a report is about all accounts
+	return true
+}
+
 // warnOfUnserved names the accounts that have streams, as of the checkpoint, and no
 // door: nobody reaches these streams.
 func (l *life) warnOfUnserved() {
