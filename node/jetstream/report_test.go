@@ -102,6 +102,23 @@ func TestReports(t *testing.T) {
 	if answer := ask("PING", `{"leader_only":true}`); answer != "" {
 		t.Errorf("a follower answers %s", answer)
 	}
+
+	// Whoever asks without a message hears the same, also that there is no answer.
+	for asked, want := range map[string]string{`{}`: `"streams":2`, `{"leader_only":true}`: "", "{": `"code":400`} {
+		answers := 0
+		h.other.door.Tell("JSZ", []byte(asked), func(body []byte) {
+			if answers++; !strings.Contains(string(body), want) || (body == nil) != (want == "") {
+				t.Errorf("%s is answered %s", asked, body)
+			}
+		})
+		h.run()
+		for range 10 {
+			h.other.door.Flush()
+		}
+		if answers != 1 {
+			t.Errorf("%s is answered %d times", asked, answers)
+		}
+	}
 }
 
 // TestReportsAreMadeInPieces: publishes and other requests have their turn while a large
