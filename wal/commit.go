@@ -37,6 +37,9 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 	if p.empty {
 		return nil
 	}
+	if err := s.outlay(&p.need, writes); err != nil {
+		return fmt.Errorf("commit to store %s: %w", s.path, err)
+	}
 	if p.identity != nil && s.claim != nil {
 		if err := s.claim(*p.identity); err != nil {
 			return fmt.Errorf("commit to store %s: %w", s.path, err)
@@ -48,7 +51,7 @@ func (s *Store) Commit(writes ...*protocol.Write) error {
 			writes, keep = copied, s.journal.write
 		}
 	}
-	err := s.transact(p.room(), p.need-overhead, keep, func(tx *bolt.Tx, next *state) error {
+	err := s.transact(p.room(), p.adds(), keep, func(tx *bolt.Tx, next *state) error {
 		c := s.change(tx, next, keep != nil)
 		if err := c.all(writes, &p); err != nil {
 			return err
@@ -371,7 +374,7 @@ func pairSum(stored []byte) (uint32, bool) {
 
 // boot raises the boot counter.
 func (s *Store) boot() error {
-	return s.transact(overhead, 0, nil, func(_ *bolt.Tx, next *state) error {
+	return s.transact(outlay{bytes: overhead}, 0, nil, func(_ *bolt.Tx, next *state) error {
 		s.db.mixed = true
 		next.head.boot++
 		return nil

@@ -178,8 +178,8 @@ func (d *database) view(fn func(tx *bolt.Tx) error) error {
 }
 
 // enter returns the write transaction that is open, or begins one, with room for
-// about need bytes more. ErrDiskFull: nothing was changed.
-func (d *database) enter(need int64) (tx *bolt.Tx, err error) {
+// what it needs. ErrDiskFull: nothing was changed.
+func (d *database) enter(need outlay) (tx *bolt.Tx, err error) {
 	if tx = d.open; tx == nil {
 		tx, err = d.begin(true)
 	} else if d.stuck.Load() {
@@ -191,7 +191,8 @@ func (d *database) enter(need int64) (tx *bolt.Tx, err error) {
 		return nil, err
 	}
 	d.used.Store(tx.Size())
-	if err := d.reserve(tx.Size(), d.held.Load()+need); err != nil {
+	need.bytes += d.held.Load()
+	if err := d.reserve(tx.Size(), need); err != nil {
 		if d.open == nil {
 			d.end(tx)
 		}
@@ -245,7 +246,7 @@ func (d *database) journalSpan(size int64) (at span, err error) {
 	if size = min(size, d.room()/journalShare/blockBytes*blockBytes); size < minJournalBytes {
 		return span{}, nil
 	}
-	err = d.update(size+overhead, func(tx *bolt.Tx) error {
+	err = d.update(outlay{bytes: size + overhead, runs: size + pageSize}, func(tx *bolt.Tx) error {
 		bucket, err := tx.CreateBucketIfNotExists([]byte(journalBucket))
 		if err != nil {
 			return err
@@ -285,11 +286,10 @@ func (d *database) tagJournal(at span) error {
 }
 
 // update calls fn with a write transaction of its own, while none is held open, and
-// commits it. need is an estimate
-// of the bytes that it adds. ErrDiskFull: nothing was changed; if it is also
+// commits it. ErrDiskFull: nothing was changed; if it is also
 // errRefused, the file must be opened again. fn's own errors end the
 // transaction without a change. Any other error: the state is unknown.
-func (d *database) update(need int64, fn func(tx *bolt.Tx) error) error {
+func (d *database) update(need outlay, fn func(tx *bolt.Tx) error) error {
 	tx, err := d.enter(need)
 	if err != nil {
 		return err

@@ -450,7 +450,7 @@ func createFile(path string, opt databaseOptions, h *head, c *checkpointRecord) 
 	if err != nil {
 		return err
 	}
-	err = db.update(overhead, func(tx *bolt.Tx) error { return initialise(tx, h, c) })
+	err = db.update(outlay{bytes: overhead}, func(tx *bolt.Tx) error { return initialise(tx, h, c) })
 	if err := errors.Join(err, db.close()); err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func TestLoadedFileIsOneOfBBolt(t *testing.T) {
 			return b.Put(keyOf(keys-1), valueOf(keys-1))
 		},
 	} {
-		if err := db.update(1<<20, func(tx *bolt.Tx) error { return change(tx.Bucket([]byte(pairsBucket))) }); err != nil {
+		if err := db.update(outlay{bytes: 1 << 20}, func(tx *bolt.Tx) error { return change(tx.Bucket([]byte(pairsBucket))) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.view(func(tx *bolt.Tx) error {

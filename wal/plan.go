@@ -30,17 +30,21 @@ type plan struct {
 	status   bool // something that a status tells changes (rule P1)
 	grows    bool // the log gets longer
 	identity *protocol.Identity
-	need     int64 // bytes, estimated
-	pairs    int64 // bytes of the pairs of the checkpoint that is stored
+	need     outlay
 }
 
 // room is how much must be there for the commit to begin.
-func (p *plan) room() int64 {
+func (p *plan) room() outlay {
+	room := p.need
 	if p.grows {
-		return p.need + keptFree
+		room.bytes += keptFree
 	}
-	return p.need
+	return room
 }
+
+// adds is about by how many bytes the file has more in it while the journal keeps the
+// commit.
+func (p *plan) adds() int64 { return p.need.bytes - overhead }
 
 func newPlan(st *state) plan {
 	return plan{
@@ -51,8 +55,7 @@ func newPlan(st *state) plan {
 		hardState:  st.head.hardState,
 		dying:      len(st.dying) > 0,
 		empty:      true,
-		need:       overhead,
-		pairs:      int64(st.head.pairs.bytes),
+		need:       outlay{bytes: overhead},
 	}
 }
 
@@ -82,7 +85,7 @@ func (p *plan) add(w *protocol.Write) error {
 	}
 	if w.Drop && p.dying {
 		p.empty = false
-		p.need += dropBytes
+		p.need.bytes += dropBytes
 	}
 	return nil
 }
@@ -106,7 +109,7 @@ func (p *plan) addEntries(entries []protocol.Entry) error {
 		if len(e.Data) > MaxEntryBytes {
 			return fmt.Errorf("%w: entry %d has %d bytes, more than %d", ErrInvalidWrite, e.Index, len(e.Data), MaxEntryBytes)
 		}
-		p.need += int64(len(e.Data)) + int64(len(e.Data)/16) + 256
+		p.need.bytes += int64(len(e.Data)) + int64(len(e.Data)/16) + 256
 	}
 	p.grows = true
 	p.last = first + uint64(len(entries)) - 1
@@ -127,19 +130,11 @@ func (p *plan) addCheckpoint(c *protocol.Checkpoint) error {
 		}
 	}
 	p.dying = p.dying || len(c.Dead) > 0
-	// A pair changes the page that it is in, or gets pages of its own. Many share pages:
-	// no more than all of the bucket is written anew.
-	pairs, written := int64(0), int64(0)
 	for _, pair := range c.Puts {
 		if len(pair.Key) == 0 || len(pair.Key) > maxPairKeyBytes || len(pair.Value) > maxPairValueBytes {
 			return fmt.Errorf("%w: checkpoint pair of %d and %d bytes", ErrInvalidWrite, len(pair.Key), len(pair.Value))
 		}
-		size := int64(len(pair.Key) + len(pair.Value))
-		written += size
-		pairs += size + size/4 + pageSize
 	}
-	pairs += int64(len(c.Deletes)) * pageSize
-	p.need += min(pairs, 3*(p.pairs+written)/2+overhead)
 	p.checkpoint, p.horizon = c.Index, c.Horizon
 	return nil
 }

@@ -32,11 +32,15 @@ func (d *database) kept(stored int64) int64 {
 	return min(max(stored/2, smallestReserve), largestReserve)
 }
 
-// reserve makes sure that a commit that adds about need bytes to used bytes will
-// find room, or says ErrDiskFull. need may be wrong: what happens then is slower
-// (bbolt grows the file, or the commit is undone and the file opened again), but
-// not unsafe. It also renews what is kept in reserve, as far as the disk lets it.
-func (d *database) reserve(used, need int64) error {
+// reserve makes sure that a commit that takes need, beside used bytes, will find room,
+// or says ErrDiskFull. need may be wrong: what happens then is slower (bbolt grows the
+// file, or the commit is undone and the file opened again), but not unsafe. It also
+// renews what is kept in reserve, as far as the disk lets it.
+//
+// bbolt takes free pages first. It takes from the end of the file what is left when
+// there are none, and runs for which none lie side by side: so the file ends behind the
+// larger of the two.
+func (d *database) reserve(used int64, need outlay) error {
 	size, err := d.size()
 	if err != nil {
 		return err
@@ -44,19 +48,22 @@ func (d *database) reserve(used, need int64) error {
 	if size < used {
 		return fmt.Errorf("the file is too short: %d bytes of %d", size, used)
 	}
-	free := d.free()
-	fits := used+need <= size || free >= 2*need
-	lacking := need + d.kept(used-free) - free - (size - used)
+	free, pending := d.freePages()
+	// Those that the last commit freed may still be read, and a run may be forgotten.
+	behind := max(need.bytes-free, need.runs, min(need.bytes, overhead))
+	free += pending
+	fits := used+behind <= size
+	lacking := need.bytes + d.kept(used-free) - free - (size - used)
 	if fits && (lacking <= 0 || d.disk(size) < lacking) {
 		return nil
 	}
 	growth := min(max(used/64, smallestGrowth), largestGrowth)
-	targets := []int64{max(used+need, size+lacking) + growth, used + need}
+	targets := []int64{max(used+behind, size+lacking) + growth, used + behind}
 	for _, target := range targets {
 		if d.opt.maxBytes > 0 {
 			target = min(target, d.opt.maxBytes)
 		}
-		if target < used+need {
+		if target < used+behind {
 			err = fmt.Errorf("%w: the size limit of %d bytes is reached", ErrDiskFull, d.opt.maxBytes)
 			break
 		}
@@ -68,7 +75,7 @@ func (d *database) reserve(used, need int64) error {
 			break
 		}
 	}
-	if errors.Is(err, ErrDiskFull) && (fits || free >= need) {
+	if errors.Is(err, ErrDiskFull) && (fits || free >= need.bytes) {
 		return nil
 	}
 	if err != nil {
@@ -134,8 +141,15 @@ func (d *database) disk(size int64) int64 {
 // free is the size of the pages that a commit can use again. Those that the last
 // one freed are among them: only a reader that began before keeps them.
 func (d *database) free() int64 {
+	free, pending := d.freePages()
+	return free + pending
+}
+
+// freePages is the size of the pages that are free whoever reads, and of those that
+// readers may keep.
+func (d *database) freePages() (free, pending int64) {
 	stats := d.bolt.Stats()
-	return int64(stats.FreePageN+stats.PendingPageN) * pageSize
+	return int64(stats.FreePageN) * pageSize, int64(stats.PendingPageN) * pageSize
 }
 
 // close gives the file up. After a panic that left locks behind, the memory map

@@ -114,12 +114,12 @@ func (s *Store) replay(st *state, f *frame) (*state, error) {
 	// Without room for the transaction its frames stay where they are.
 	tx, err := s.db.enter(p.need)
 	if errors.Is(err, ErrDiskFull) {
-		tx, err = s.db.enter(0)
+		tx, err = s.db.enter(outlay{})
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.db.hold(tx, p.need-overhead)
+	s.db.hold(tx, p.adds())
 	next := *st
 	if err := guard(func() error { return s.change(tx, &next, true).all(writes, &p) }); err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (s *Store) Fold() error {
 	if !s.pending() {
 		return nil
 	}
-	return s.transact(overhead, 0, nil, func(*bolt.Tx, *state) error { return nil })
+	return s.transact(outlay{bytes: overhead}, 0, nil, func(*bolt.Tx, *state) error { return nil })
 }
 
 // pending reports whether the journal has what the database has not.
@@ -311,10 +311,10 @@ func (s *Store) beginAny() (*database, *bolt.Tx, error) {
 
 // transact makes one durable change. change works on a copy of the state, which
 // takes the place of the current one when all is on the disk: by what keep does,
-// or, if that is nil or finds no room, by a commit of the database. need is about
-// how many bytes have to be there for it, overhead and what it leaves to others
+// or, if that is nil or finds no room, by a commit of the database. need is
+// what has to be there for it, overhead and what it leaves to others
 // included, and adds about how many it adds.
-func (s *Store) transact(need, adds int64, keep func(*state) error, change func(tx *bolt.Tx, next *state) error) error {
+func (s *Store) transact(need outlay, adds int64, keep func(*state) error, change func(tx *bolt.Tx, next *state) error) error {
 	if damage := s.damage.Load(); damage != nil {
 		return damage
 	}
