@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
+
 	"holdfast/protocol"
 )
 
@@ -104,4 +106,35 @@ func randomCheckpoint(random *rand.Rand, keys, least, most, puts, deletes int, n
 	}
 	slices.SortFunc(c.Puts, func(a, b protocol.Pair) int { return bytes.Compare(a.Key, b.Key) })
 	return c
+}
+
+// TestRunsHaveRoomBehindTheFreePages asks for more than there is behind the pages in
+// use, beside many free pages: they do for single pages, not for runs.
+func TestRunsHaveRoomBehindTheFreePages(t *testing.T) {
+	_, s := newStore(t)
+	commit(t, s, founded())
+	all := randomCheckpoint(rand.New(rand.NewPCG(1, 1)), 4000, 8000, 8000, 4000, 0, true)
+	commit(t, s, &protocol.Write{Checkpoint: all})
+	for puts := range slices.Chunk(all.Puts, 100) {
+		some := &protocol.Checkpoint{Index: 1, Horizon: 1}
+		for _, p := range puts {
+			some.Deletes = append(some.Deletes, p.Key)
+		}
+		commit(t, s, &protocol.Write{Checkpoint: some})
+	}
+	size, used := s.Size(), int64(0)
+	if err := s.db.view(func(tx *bolt.Tx) error { used = tx.Size(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	need := outlay{bytes: size - used + 1<<20}
+	if free, _ := s.db.freePages(); free < need.bytes+smallestReserve {
+		t.Fatalf("%d bytes are free, and %d behind", free, size-used)
+	}
+	if err := s.db.reserve(used, need); err != nil || s.Size() != size {
+		t.Errorf("for single pages the file has grown from %d to %d bytes (%v)", size, s.Size(), err)
+	}
+	need.runs = need.bytes
+	if err := s.db.reserve(used, need); err != nil || s.Size() < used+need.runs {
+		t.Errorf("for runs of %d bytes the file has grown from %d to %d, of which %d are in use (%v)", need.runs, size, s.Size(), used, err)
+	}
 }
