@@ -138,6 +138,48 @@ func TestStreamOfEverything(t *testing.T) {
 	}
 }
 
+// TestListsOfStreams asks for pages of the lists of streams, also behind the last.
+func TestListsOfStreams(t *testing.T) {
+	t.Parallel()
+	compare(t, func(s *session) {
+		s.create()
+		for _, body := range []object{
+			{"subject": s.name + ".>"}, {"subject": s.name + ".>", "offset": 1}, {"subject": s.name + ".>", "offset": 100},
+			{"subject": s.name + ".>", "offset": -1}, {"subject": "none.of.them", "offset": 1}, {"subject": "none.of.them"},
+		} {
+			s.api("STREAM.NAMES", body)
+		}
+		s.known("Lists of streams", ".total", "*.config.metadata._nats.level", "*.config.metadata._nats.ver")
+		s.api("STREAM.LIST", object{"subject": s.name + ".>"})
+		s.api("STREAM.LIST", object{"subject": s.name + ".>", "offset": 100})
+		s.api("STREAM.LIST", object{"subject": "none.of.them"})
+		s.delete()
+	})
+}
+
+// TestBackupsOfWhatIsNotThere asks for backups of a stream that is not there.
+func TestBackupsOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	compare(t, func(s *session) {
+		s.known("A backup of what is not there", "*")
+		s.api("STREAM.SNAPSHOT.NONE", object{"deliver_subject": "to"})
+		s.api("STREAM.SNAPSHOT.NONE", nil)
+	})
+}
+
+// TestEphemeralNames creates a consumer whose name the server makes.
+func TestEphemeralNames(t *testing.T) {
+	t.Parallel()
+	compare(t, func(s *session) {
+		s.create()
+		a := s.request("$JS.API.CONSUMER.CREATE."+s.name, s.encode(object{"stream_name": s.name, "config": object{"ack_policy": "explicit"}}), nil)
+		s.note("named", a.text("name") != "")
+		s.known("The name of an ephemeral consumer", "")
+		s.note("in its configuration", a.text("config.name"))
+		s.delete()
+	})
+}
+
 // TestStreamUpdate changes a stream from each configuration to the others that
 // are about the same.
 func TestStreamUpdate(t *testing.T) {

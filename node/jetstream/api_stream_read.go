@@ -75,6 +75,9 @@ func (d *Door) streamNames(r *request) any {
 	}
 	page, paged := pageOf(d.streamsListening(body.Subject), body.Offset, server.JSApiNamesLimit)
 	resp.ApiPaged = paged
+	if paged.Total > 0 {
+		resp.Streams = make([]string, 0, len(page)) // null says that there is none at all
+	}
 	for _, s := range page {
 		resp.Streams = append(resp.Streams, s.Name())
 	}
