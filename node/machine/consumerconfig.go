@@ -244,10 +244,8 @@ func (c *Consumer) start() {
 
 func (c *Consumer) lastMatching() uint64 {
 	newest := uint64(0)
-	for id := range c.stream.subjects.list {
-		if c.matches.has(uint32(id)) {
-			newest = max(newest, c.stream.lastSeq(uint32(id)))
-		}
+	for id := range c.matches.each() {
+		newest = max(newest, c.stream.lastSeq(id))
 	}
 	return newest
 }
@@ -259,10 +257,12 @@ func (c *Consumer) startLastPerSubject() uint64 {
 	if s.config.MaxMsgsPer == 1 {
 		return s.first
 	}
-	for id := range s.subjects.list {
-		if s.subjects.list[id].count > 0 && c.wants(uint32(id)) {
-			c.skips = append(c.skips, s.lastSeq(uint32(id)))
-		}
+	ids := c.matches
+	if len(c.filters) == 0 {
+		ids = s.matching([]string{anyTail})
+	}
+	for id := range ids.each() {
+		c.skips = append(c.skips, s.lastSeq(id))
 	}
 	slices.Sort(c.skips)
 	if len(c.skips) == 0 {
@@ -298,7 +298,7 @@ func (c *Consumer) countWaiting() {
 	s := c.stream
 	c.watches = len(c.filters) > 0 || c.cursor > s.last+1
 	var ids idSet
-	if len(c.filters) > 0 {
+	if len(c.filters) > 1 || len(c.filters) == 1 && !s.subjects.all(c.filters[0]) {
 		ids = c.matches
 	}
 	c.setWaiting(uint64(len(c.skips)) + s.countFrom(c.cursor, ids))

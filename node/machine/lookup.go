@@ -14,7 +14,7 @@ func (s *Stream) SequenceAt(stamp int64) uint64 {
 // Pending counts the messages at or after a sequence whose subject matches the
 // filter; an empty filter matches all.
 func (s *Stream) Pending(from uint64, filter string) uint64 {
-	if filter == "" || filter == anyTail {
+	if filter == "" || s.subjects.all(filter) {
 		return s.countFrom(from, nil)
 	}
 	return s.countFrom(from, s.matching([]string{filter}))
@@ -47,16 +47,12 @@ func (s *Stream) countFrom(from uint64, ids idSet) uint64 {
 // MultiLastSeqs). It reports false when there are more than most.
 func (s *Stream) LastOfEach(filters []string, upTo uint64, most int) ([]uint64, bool) {
 	var found []uint64
-	for id := range s.subjects.list {
-		sub := &s.subjects.list[id]
-		if sub.count == 0 || !coversAny(filters, sub.name) {
-			continue
-		}
-		seq, ok := s.lastSeq(uint32(id)), true
+	for id := range s.matching(filters).each() {
+		seq, ok := s.lastSeq(id), true
 		if seq > upTo {
-			seq, ok = s.index.previousOf(upTo, uint32(id))
+			seq, ok = s.index.previousOf(upTo, id)
 		}
-		if !ok || s.rolledUp(seq, uint32(id)) {
+		if !ok || s.rolledUp(seq, id) {
 			continue
 		}
 		if len(found) == most {

@@ -49,6 +49,7 @@ type Machine struct {
 	graves    []grave // gone, but not from entries; see graves.go
 	expiry    expiryQueue
 	behind    []*Stream // with messages that have yet to go, by incarnation; see settle.go
+	ordered   []*Stream // with an order of their subjects
 	changes   changes
 	blockSize int
 	settleMax int       // Options.SettleWork

@@ -260,10 +260,8 @@ func (s *Stream) removeMatching(filter string, all bool, before, keep, limit uin
 
 func (s *Stream) countIn(ids idSet) uint64 {
 	total := uint64(0)
-	for id := range s.subjects.list {
-		if ids.has(uint32(id)) {
-			total += uint64(s.subjects.list[id].count)
-		}
+	for id := range ids.each() {
+		total += uint64(s.subjects.list[id].count)
 	}
 	return total
 }

@@ -137,10 +137,15 @@ func (s *Stream) lastOf(subject string) uint64 {
 	if isLiteral(subject) {
 		return 0
 	}
+	return s.lastIn(s.matching([]string{subject}))
+}
+
+// lastIn is the newest last message, which is shown, of some subjects; 0: there is none.
+func (s *Stream) lastIn(ids idSet) uint64 {
 	newest := uint64(0)
-	for id := range s.subjects.list {
-		if sub := &s.subjects.list[id]; sub.count > 0 && sub.last > newest && covers(subject, sub.name) {
-			newest = max(newest, s.lastShown(uint32(id)))
+	for id := range ids.each() {
+		if s.subjects.list[id].last > newest {
+			newest = max(newest, s.lastShown(id))
 		}
 	}
 	return newest
@@ -158,7 +163,7 @@ func (s *Stream) Next(from uint64, filter string) (Stored, bool) {
 // next is Next with what was replaced and has not gone yet.
 func (s *Stream) next(from uint64, filter string) (uint64, bool) {
 	from = max(from, s.first)
-	if filter == "" || filter == anyTail {
+	if filter == "" || s.subjects.all(filter) {
 		return s.index.next(from)
 	}
 	if id, known := s.subjects.ids[filter]; known {
@@ -179,12 +184,22 @@ type SubjectCount struct {
 // Subjects returns the subjects that match the filter and have messages, in
 // order; an empty filter matches all.
 func (s *Stream) Subjects(filter string) []SubjectCount {
+	if filter == "" {
+		filter = anyTail
+	}
+	t := &s.subjects
+	if head := literalHead(filter); head != filter && t.order.ready(t) {
+		var found []SubjectCount
+		t.order.each(filter, head, func(name string, id uint32) bool {
+			found = append(found, SubjectCount{Subject: name, Messages: uint64(t.list[id].count)})
+			return true
+		})
+		return found
+	}
+	s.wantOrder() // what all cover is found without, but not in order
 	var found []SubjectCount
-	for id := range s.subjects.list {
-		sub := &s.subjects.list[id]
-		if sub.count > 0 && (filter == "" || covers(filter, sub.name)) {
-			found = append(found, SubjectCount{Subject: sub.name, Messages: uint64(sub.count)})
-		}
+	for id := range s.matching([]string{filter}).each() {
+		found = append(found, SubjectCount{Subject: t.list[id].name, Messages: uint64(t.list[id].count)})
 	}
 	slices.SortFunc(found, func(a, b SubjectCount) int { return cmp.Compare(a.Subject, b.Subject) })
 	return found
@@ -200,17 +215,36 @@ func (s *Stream) Consumers() []*Consumer {
 // Consumer returns the consumer of that name, or nil.
 func (s *Stream) Consumer(name string) *Consumer { return s.byName[name] }
 
-// matching returns the IDs of the subjects that one of the filters covers.
+// matching returns the IDs of the subjects with messages that one of the filters covers.
 func (s *Stream) matching(filters []string) idSet {
-	set := make(idSet, (len(s.subjects.list)+63)/64)
-	if len(filters) == 1 && isLiteral(filters[0]) {
-		if id, ok := s.subjects.ids[filters[0]]; ok {
-			set.set(id, true)
+	t := &s.subjects
+	set := make(idSet, (len(t.list)+63)/64)
+	var scanned []string
+	for _, filter := range filters {
+		head := literalHead(filter)
+		switch {
+		case head == filter:
+			if id, ok := t.ids[filter]; ok {
+				set.set(id, true)
+			}
+		case t.all(filter):
+			t.fill(set)
+			return set
+		case head != "" && t.order.ready(t):
+			t.order.each(filter, head, func(_ string, id uint32) bool {
+				set.set(id, true)
+				return true
+			})
+		default:
+			scanned = append(scanned, filter)
 		}
+	}
+	if len(scanned) == 0 {
 		return set
 	}
-	for id := range s.subjects.list {
-		if sub := &s.subjects.list[id]; sub.count > 0 && coversAny(filters, sub.name) {
+	s.wantOrder()
+	for id := range t.list {
+		if sub := &t.list[id]; sub.count > 0 && coversAny(scanned, sub.name) {
 			set.set(uint32(id), true)
 		}
 	}

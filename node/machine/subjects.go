@@ -1,5 +1,11 @@
 package machine
 
+import (
+	"iter"
+	"math/bits"
+	"strings"
+)
+
 // subjectTable gives every subject of a stream a small number, under which the
 // index knows it. A number whose last message is gone is given away again.
 type subjectTable struct {
@@ -7,6 +13,9 @@ type subjectTable struct {
 	list []subjectState // by ID
 	free []uint32       // IDs without messages
 	live int            // subjects with messages
+	// common is a beginning, up to a dot, of the names of all subjects with messages.
+	common string
+	order  *subjectOrder // of the names, if there is one
 
 	last uint32 // ID of the last lookup, a guess for the next one
 }
@@ -20,6 +29,19 @@ type subjectState struct {
 	count       uint32
 	firstExact  bool
 	lastExact   bool
+}
+
+// fill sets the IDs of all subjects with messages.
+func (t *subjectTable) fill(set idSet) {
+	for i := range set {
+		set[i] = ^uint64(0)
+	}
+	if rest := len(t.list) % 64; rest != 0 {
+		set[len(set)-1] = 1<<rest - 1
+	}
+	for _, id := range t.free {
+		set.set(id, false)
+	}
 }
 
 // lookup finds a subject with live messages. It does not allocate.
@@ -55,13 +77,39 @@ func (t *subjectTable) add(subject string) uint32 {
 		t.list = append(t.list, subjectState{name: subject})
 	}
 	t.ids[subject] = id
-	t.live++
+	t.counted(subject)
 	t.last = id
+	if o := t.order; o != nil && id == o.next && int(id) == len(t.list)-1 {
+		o.next++ // it keeps up
+	}
+	if o := t.order; o != nil && id < o.next {
+		o.insert(subject, id)
+	}
 	return id
+}
+
+// counted takes note of one more subject with messages.
+func (t *subjectTable) counted(subject string) {
+	if t.live++; t.live == 1 {
+		t.common = subject
+	}
+	for !strings.HasPrefix(subject, t.common) || !strings.HasSuffix(t.common, ".") && t.common != "" {
+		t.common = t.common[:strings.LastIndexByte(strings.TrimSuffix(t.common, "."), '.')+1]
+	}
+}
+
+// all tells whether a filter covers every subject with messages, as far as that shows
+// without a look at them.
+func (t *subjectTable) all(filter string) bool {
+	head := literalHead(filter)
+	return filter[len(head):] == anyTail && strings.HasPrefix(t.common, head)
 }
 
 // release frees an ID whose count fell to zero.
 func (t *subjectTable) release(id uint32) {
+	if t.order != nil && id < t.order.next {
+		t.order.remove(t.list[id].name)
+	}
 	delete(t.ids, t.list[id].name)
 	t.list[id] = subjectState{}
 	t.free = append(t.free, id)
@@ -74,7 +122,7 @@ func (t *subjectTable) rebuild() {
 	for id := range t.list {
 		if sub := &t.list[id]; sub.count > 0 {
 			t.ids[sub.name] = uint32(id)
-			t.live++
+			t.counted(sub.name)
 		} else {
 			*sub = subjectState{}
 			t.free = append(t.free, uint32(id))
@@ -114,6 +162,19 @@ type idSet []uint64
 func (s idSet) has(id uint32) bool {
 	w := int(id >> 6)
 	return w < len(s) && s[w]&(1<<(id&63)) != 0
+}
+
+// each returns the IDs, ascending.
+func (s idSet) each() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for w, word := range s {
+			for ; word != 0; word &= word - 1 {
+				if !yield(uint32(w<<6 | bits.TrailingZeros64(word))) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (s *idSet) set(id uint32, in bool) {

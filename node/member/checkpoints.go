@@ -51,6 +51,10 @@ const captureWork = 2000
 // two milliseconds. A checkpoint that is due waits for the last.
 const buriedPerTick = 64
 
+// orderedPerTick is how many subjects are put in order in a tick: about three
+// milliseconds in a large stream.
+const orderedPerTick = 2048
+
 func (c *checkpoints) reset(index uint64) {
 	*c = checkpoints{index: index, previous: index}
 }

@@ -307,6 +307,7 @@ func (l *life) tick() {
 	if l.machine.Bury(buriedPerTick) && l.checkpointDue() {
 		l.checkpoint()
 	}
+	l.machine.OrderSubjects(orderedPerTick)
 	l.captureOn()
 	l.beginCopies()
 	l.dropOn()
