@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -34,12 +33,10 @@ func (d *Door) streamInfo(r *request) any {
 		resp.State.Deleted = s.Deleted()
 	}
 	if body.SubjectsFilter != "" {
-		counts := s.Subjects(body.SubjectsFilter)
-		if len(counts) > 0 {
-			slices.SortFunc(counts, func(a, b machine.SubjectCount) int { return strings.Compare(a.Subject, b.Subject) })
-			page, paged := pageOf(counts, body.Offset, server.JSMaxSubjectDetails)
-			resp.ApiPaged = paged
-			resp.ApiPaged.Offset = max(body.Offset, 0)
+		offset := max(body.Offset, 0)
+		page, total := s.SubjectPage(body.SubjectsFilter, offset, server.JSMaxSubjectDetails)
+		if total > 0 {
+			resp.ApiPaged = server.ApiPaged{Total: total, Offset: offset, Limit: server.JSMaxSubjectDetails}
 			resp.State.Subjects = subjectMap(page)
 		}
 	}

@@ -79,6 +79,15 @@ func TestOrderFindsWhatALookFinds(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Fatalf("seed %d, round %d: subjects of %s: %q, want %q", seed, round, filter, got, want)
 			}
+			offset, most := r.IntN(len(want)+2), r.IntN(4)
+			page, total := s.SubjectPage(filter, offset, most)
+			got = nil
+			for _, c := range page {
+				got = append(got, c.Subject)
+			}
+			if part := want[min(offset, len(want)):min(offset+most, len(want))]; total != len(want) || !slices.Equal(got, part) {
+				t.Fatalf("seed %d, round %d: %d subjects of %s from %d on: %q of %d, want %q of %d", seed, round, most, filter, offset, got, total, part, len(want))
+			}
 		}
 		if o := s.subjects.order; o != nil && o.ready(&s.subjects) {
 			sizes := 0

@@ -184,25 +184,37 @@ type SubjectCount struct {
 // Subjects returns the subjects that match the filter and have messages, in
 // order; an empty filter matches all.
 func (s *Stream) Subjects(filter string) []SubjectCount {
+	page, _ := s.SubjectPage(filter, 0, len(s.subjects.list))
+	return page
+}
+
+// SubjectPage is a part of what Subjects returns, from an offset on no more than most,
+// and tells how many there are in all.
+func (s *Stream) SubjectPage(filter string, offset, most int) (page []SubjectCount, total int) {
 	if filter == "" {
 		filter = anyTail
 	}
 	t := &s.subjects
+	count := func(id uint32) SubjectCount {
+		return SubjectCount{Subject: t.list[id].name, Messages: uint64(t.list[id].count)}
+	}
 	if head := literalHead(filter); head != filter && t.order.ready(t) {
-		var found []SubjectCount
-		t.order.each(filter, head, func(name string, id uint32) bool {
-			found = append(found, SubjectCount{Subject: name, Messages: uint64(t.list[id].count)})
+		t.order.each(filter, head, func(_ string, id uint32) bool {
+			if total++; total > offset && len(page) < most {
+				page = append(page, count(id))
+			}
 			return true
 		})
-		return found
+		return page, total
 	}
 	s.wantOrder() // what all cover is found without, but not in order
-	var found []SubjectCount
-	for id := range s.matching([]string{filter}).each() {
-		found = append(found, SubjectCount{Subject: t.list[id].name, Messages: uint64(t.list[id].count)})
+	ids := slices.Collect(s.matching([]string{filter}).each())
+	slices.SortFunc(ids, func(a, b uint32) int { return cmp.Compare(t.list[a].name, t.list[b].name) })
+	start := min(offset, len(ids))
+	for _, id := range ids[start:min(start+most, len(ids))] {
+		page = append(page, count(id))
 	}
-	slices.SortFunc(found, func(a, b SubjectCount) int { return cmp.Compare(a.Subject, b.Subject) })
-	return found
+	return page, len(ids)
 }
 
 // Consumers returns the stream's consumers, ordered by name.
