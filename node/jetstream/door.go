@@ -42,6 +42,18 @@ func (d *Door) served(each func(subject, queue string)) {
 	}
 }
 
+// Presence is a subject that only a door subscribes to, when it serves its account, and
+// after all of the API: where there is interest in it, the API is in reach. Interest in
+// the API itself says nothing. The NATS server imports that from the system account into
+// each account with JetStream, and into the global one of a cluster that has no others,
+// without asking whether anybody serves it (server.Start).
+func Presence(system bool) string {
+	if system {
+		return RefusedPrefix + "INFO"
+	}
+	return snapshotPrefix + "INFO"
+}
+
 // Options configure a door. Zero numbers mean the defaults.
 type Options struct {
 	Machine *machine.Machine // the caller applies to it, the door only reads

@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
+	"holdfast/node/jetstream"
 	"holdfast/replication"
 )
 
@@ -51,7 +50,7 @@ func (l *life) hindrance() string {
 // account: the leader's subscriptions have to be known here, over the routes.
 func (l *life) reachesAPI() bool {
 	for i := range l.options.Accounts {
-		if !l.options.Accounts[i].Bus.Interest(server.JSApiAccountInfo) {
+		if a := &l.options.Accounts[i]; !a.Bus.Interest(jetstream.Presence(a.System)) {
 			return false
 		}
 	}

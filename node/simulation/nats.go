@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"holdfast/node/jetstream"
 )
 
@@ -87,7 +85,7 @@ func (p *port) Publish(subject, reply, header, payload []byte) {
 // Interest reports whether a client waits for messages on a subject, as far as
 // the routes tell.
 func (p *port) Interest(subject string) bool {
-	if subject == server.JSApiAccountInfo {
+	if subject == jetstream.Presence(false) {
 		return p.reachesAPI(subject)
 	}
 	c, request := p.host.world.nats.addressee(subject)
