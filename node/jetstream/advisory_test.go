@@ -23,6 +23,9 @@ func TestRequestsAreToldOf(t *testing.T) {
 		if a.Server != "n1" || a.Client.Account != "$G" || a.Response == "" || a.Type != server.JSAPIAuditType {
 			t.Errorf("told %+v", a)
 		}
+		if c := a.Client; c.User+c.Host+c.Name != "" || c.ID != 0 {
+			t.Errorf("told of the client %+v: docs/differences.md says that only its account is known", c)
+		}
 		subjects = append(subjects, a.Subject[len(apiPrefix):]+" "+a.Request)
 	}
 	want := []string{"CONSUMER.INFO.ORDERS.work {}", "STREAM.INFO.ORDERS ", `STREAM.MSG.GET.ORDERS {"seq":9}`}
