@@ -29,6 +29,9 @@ func (d *Door) streamInfo(r *request) any {
 	}
 	resp.StreamInfo = d.describeStream(s)
 	resp.Alternates = d.alternates(s)
+	if resp.Cluster == nil { // only here, and only its leader, as of a JetStream server that is alone
+		resp.Cluster = &server.ClusterInfo{Leader: d.options.Name}
+	}
 	if body.DeletedDetails {
 		resp.State.Deleted = s.Deleted()
 	}

@@ -258,3 +258,14 @@ func TestLargePurgesAreMadeInSteps(t *testing.T) {
 		t.Errorf("%d messages left", left)
 	}
 }
+
+// A node that is alone is the leader in an info, and in nothing else, as a JetStream
+// server that is alone.
+func TestInfoOfANodeThatIsAlone(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Name = "n1" })
+	created := api[server.JSApiStreamCreateResponse](f, "STREAM.CREATE.ORDERS", orders())
+	info := api[server.JSApiStreamInfoResponse](f, "STREAM.INFO.ORDERS", nil)
+	if created.Cluster != nil || info.Cluster == nil || info.Cluster.Leader != "n1" || info.Cluster.Name != "" || info.Cluster.Replicas != nil {
+		t.Errorf("created in %+v, info of %+v", created.Cluster, info.Cluster)
+	}
+}
