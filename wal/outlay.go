@@ -119,14 +119,7 @@ func (s *outlaySurvey) pairs(changes []pairChange) error {
 
 // find returns a page with its overflow.
 func (s *outlaySurvey) find(id uint64) ([]byte, error) {
-	if id < 2 || id >= uint64(len(s.data)/pageSize) {
-		return nil, fmt.Errorf("page %d: outside of the file", id)
-	}
-	end := id + 1 + uint64(binary.LittleEndian.Uint32(s.data[id*pageSize+12:]))
-	if end > uint64(len(s.data)/pageSize) {
-		return nil, fmt.Errorf("page %d: ends outside of the file", id)
-	}
-	return s.data[id*pageSize : end*pageSize], nil
+	return pageAt(s.data, id, uint64(len(s.data)/pageSize))
 }
 
 // take counts a node that is written, of so many bytes.
@@ -147,13 +140,10 @@ func (s *outlaySurvey) page(id uint64, changes []pairChange, depth int) (dirtied
 	if depth > maxDepth {
 		return dirtied{}, fmt.Errorf("page %d: the tree is too deep", id)
 	}
-	switch binary.LittleEndian.Uint16(page[8:]) {
-	case pageLeaf:
+	if binary.LittleEndian.Uint16(page[8:]) == pageLeaf {
 		return s.knownLeaf(page, changes)
-	case pageBranch:
-		return s.branch(page, changes, depth)
 	}
-	return dirtied{}, fmt.Errorf("page %d: neither branch nor leaf", id)
+	return s.branch(page, changes, depth)
 }
 
 // branch hands each change to the page below that it belongs to.
@@ -212,10 +202,6 @@ func (s *outlaySurvey) branch(page []byte, changes []pairChange, depth int) (dir
 	// those that are here.
 	s.bytes += int64(3*size/pageSize+1) * pageSize
 	return dirtied{added: size, small: d.small}, nil
-}
-
-func branchChild(page []byte, i int) uint64 {
-	return binary.LittleEndian.Uint64(page[pageHeaderBytes+i*elementBytes+8:])
 }
 
 // knownLeaf merges the changes with the elements of a leaf.

@@ -209,8 +209,7 @@ func (w *pageWalk) node(id uint64, low, high []byte, depth int, emit emitter) er
 		if next != nil && bytes.Compare(key, next) >= 0 {
 			return fmt.Errorf("page %d: keys out of order", id)
 		}
-		child := binary.LittleEndian.Uint64(page[pageHeaderBytes+i*elementBytes+8:])
-		if err := w.node(child, key, next, depth+1, emit); err != nil && (w.skip == nil || !w.skip(err)) {
+		if err := w.node(branchChild(page, i), key, next, depth+1, emit); err != nil && (w.skip == nil || !w.skip(err)) {
 			return err
 		}
 		key = next
@@ -218,13 +217,13 @@ func (w *pageWalk) node(id uint64, low, high []byte, depth int, emit emitter) er
 	return nil
 }
 
-// page returns a page with its overflow after checking its number, kind and
-// place, and that nothing else uses it.
-func (w *pageWalk) page(id uint64) ([]byte, error) {
-	if id < 2 || id >= w.highWater {
-		return nil, fmt.Errorf("page %d: outside of the file's %d pages", id, w.highWater)
+// pageAt returns a page of a file of so many pages, with its overflow, after checking its
+// number, kind and place.
+func pageAt(data []byte, id, pages uint64) ([]byte, error) {
+	if id < 2 || id >= pages {
+		return nil, fmt.Errorf("page %d: outside of the file's %d pages", id, pages)
 	}
-	page := w.data[id*pageSize : (id+1)*pageSize]
+	page := data[id*pageSize : (id+1)*pageSize]
 	kind := binary.LittleEndian.Uint16(page[8:])
 	end := id + 1 + uint64(binary.LittleEndian.Uint32(page[12:]))
 	switch {
@@ -232,19 +231,33 @@ func (w *pageWalk) page(id uint64) ([]byte, error) {
 		return nil, fmt.Errorf("page %d: says that it is page %d", id, binary.LittleEndian.Uint64(page))
 	case kind != pageLeaf && kind != pageBranch:
 		return nil, fmt.Errorf("page %d: wrong kind %#x", id, kind)
-	case end > w.highWater:
-		return nil, fmt.Errorf("page %d: ends outside of the file's %d pages", id, w.highWater)
+	case end > pages:
+		return nil, fmt.Errorf("page %d: ends outside of the file's %d pages", id, pages)
+	}
+	return data[id*pageSize : end*pageSize], nil
+}
+
+// branchChild is the page below the i-th element of a branch.
+func branchChild(page []byte, i int) uint64 {
+	return binary.LittleEndian.Uint64(page[pageHeaderBytes+i*elementBytes+8:])
+}
+
+// page is pageAt after checking that nothing else uses the page.
+func (w *pageWalk) page(id uint64) ([]byte, error) {
+	page, err := pageAt(w.data, id, w.highWater)
+	if err != nil {
+		return nil, err
 	}
 	if w.seen++; w.told != nil && w.seen%toldPages == 0 {
 		w.told(int64(w.seen)*pageSize, int64(w.highWater)*pageSize)
 	}
-	for at := id; at < end; at++ {
+	for at := id; at < id+uint64(len(page)/pageSize); at++ {
 		if w.used[at/64]&(1<<(at%64)) != 0 {
 			return nil, fmt.Errorf("page %d: used twice", at)
 		}
 		w.used[at/64] |= 1 << (at % 64)
 	}
-	return w.data[id*pageSize : end*pageSize], nil
+	return page, nil
 }
 
 func (w *pageWalk) leaf(page, low, high []byte, emit emitter) error {

@@ -14,7 +14,7 @@ func (s *Stream) SequenceAt(stamp int64) uint64 {
 // Pending counts the messages at or after a sequence whose subject matches the
 // filter; an empty filter matches all.
 func (s *Stream) Pending(from uint64, filter string) uint64 {
-	if filter == "" || s.subjects.all(filter) {
+	if s.subjects.all(filter) {
 		return s.countFrom(from, nil)
 	}
 	return s.countFrom(from, s.matching([]string{filter}))

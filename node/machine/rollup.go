@@ -140,7 +140,7 @@ func (s *Stream) nextShown(from uint64, filter string) (uint64, bool) {
 		return seq, ok
 	}
 	rolled := s.rolledSubjects()
-	all := filter == "" || s.subjects.all(filter)
+	all := s.subjects.all(filter)
 	var ids idSet
 	if !all {
 		ids = s.matching([]string{filter})

@@ -137,13 +137,8 @@ func (s *Stream) lastOf(subject string) uint64 {
 	if isLiteral(subject) {
 		return 0
 	}
-	return s.lastIn(s.matching([]string{subject}))
-}
-
-// lastIn is the newest last message, which is shown, of some subjects; 0: there is none.
-func (s *Stream) lastIn(ids idSet) uint64 {
 	newest := uint64(0)
-	for id := range ids.each() {
+	for id := range s.matching([]string{subject}).each() {
 		if s.subjects.list[id].last > newest {
 			newest = max(newest, s.lastShown(id))
 		}
@@ -163,7 +158,7 @@ func (s *Stream) Next(from uint64, filter string) (Stored, bool) {
 // next is Next with what was replaced and has not gone yet.
 func (s *Stream) next(from uint64, filter string) (uint64, bool) {
 	from = max(from, s.first)
-	if filter == "" || s.subjects.all(filter) {
+	if s.subjects.all(filter) {
 		return s.index.next(from)
 	}
 	if id, known := s.subjects.ids[filter]; known {

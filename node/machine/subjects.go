@@ -99,8 +99,11 @@ func (t *subjectTable) counted(subject string) {
 }
 
 // all tells whether a filter covers every subject with messages, as far as that shows
-// without a look at them.
+// without a look at them. An empty one covers all.
 func (t *subjectTable) all(filter string) bool {
+	if filter == "" {
+		return true
+	}
 	head := literalHead(filter)
 	return filter[len(head):] == anyTail && strings.HasPrefix(t.common, head)
 }
